@@ -1,0 +1,65 @@
+#pragma once
+
+#include "agent/source/source.h"
+#include "ztunnel/base/spiffe_id.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace weft::compile {
+
+// One xDS resource, as it goes on the wire.
+struct Resource {
+  std::string type;     // "istio.workload.Address" or "istio.security.Authorization"
+  std::string name;     // xDS resource name
+  std::string version;  // changes exactly when `bytes` does
+  std::string bytes;    // the serialized message; empty in a removal
+  bool removed = false;
+};
+
+struct MeshConfig {
+  std::string trust_domain = "cluster.local";
+  std::string cluster_id = "Kubernetes";
+  std::string cluster_domain = "cluster.local";
+  std::string root_namespace = "istio-system";
+};
+
+// Something that was accepted and cannot be honoured; for conditions and `weft analyze`.
+struct Notice {
+  objects::Key object;
+  std::string message;
+};
+
+// Objects in, resources out, incrementally: apply() returns what changed, for what the change
+// touches and nothing else. Pure: no I/O, no clock. Belongs to one thread.
+class Compiler {
+ public:
+  explicit Compiler(MeshConfig config);
+  ~Compiler();
+
+  // In the order in which data planes must see them: new and changed Authorizations, then
+  // Addresses, then removed Addresses, then removed Authorizations.
+  std::vector<Resource> apply(const std::vector<source::Change>& changes);
+  // All present resources, in the same order.
+  std::vector<Resource> all() const;
+  std::vector<Notice> notices() const;
+
+  // Whether a pod with this identity runs on the node: who may ask the CA for what.
+  bool node_runs(const std::string& node, const SpiffeId& identity) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Whether the pod is to be in the mesh: its label istio.io/dataplane-mode, its namespace's, or its
+// namespace's istio-injection=enabled; never a pod with hostNetwork, an istio-proxy container or
+// sidecar.istio.io/inject=true. `ns` null: the namespace is not known (not enrolled by it).
+bool is_to_be_enrolled(const weft::crd::core::Pod& pod, const weft::crd::core::Namespace* ns);
+
+// On a pod, by its node's agent: capture is live.
+constexpr const char* kRedirectionAnnotation = "ambient.istio.io/redirection";
+
+}  // namespace weft::compile

@@ -1,0 +1,113 @@
+# What every CMakeLists.txt in the house uses: compiler settings, third-party targets, and four verbs:
+#   weft_rooms(DIR..)                            adds the rooms that exist
+#   weft_library(NAME SRCS .. [DEPS ..])         one room, one static library
+#   weft_binary(NAME SRCS .. [DEPS ..])
+#   weft_test(NAME SRCS .. [DEPS ..] [LABELS ..] [TIMEOUT s])   a GoogleTest binary, one ctest entry
+#   weft_fuzz(NAME SRCS .. CORPUS DIR [DEPS ..]) a libFuzzer target; elsewhere its corpus runs as a test
+
+option(WEFT_ASSERTIONS "libstdc++ assertions and DCHECK" OFF)
+option(WEFT_FUZZ "build the libFuzzer targets" OFF)
+option(WEFT_COVERAGE "instrument for coverage" OFF)
+set(WEFT_SANITIZE "" CACHE STRING "value for -fsanitize=")
+
+set(CMAKE_CXX_STANDARD 23)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS ON)
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+
+find_program(WEFT_CCACHE ccache)
+if(WEFT_CCACHE)
+  # Paths are hashed relative to the build folder, so that every preset and checkout shares a cache.
+  set(launcher ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
+      CCACHE_SLOPPINESS=time_macros ${WEFT_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
+endif()
+
+add_library(weft_options INTERFACE)
+target_include_directories(weft_options INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/gen)
+target_compile_options(weft_options INTERFACE
+  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough -Werror
+  -fstack-protector-strong -fno-omit-frame-pointer)
+if(WEFT_ASSERTIONS)
+  target_compile_definitions(weft_options INTERFACE _GLIBCXX_ASSERTIONS WEFT_DCHECK=1)
+endif()
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  target_compile_definitions(weft_options INTERFACE _FORTIFY_SOURCE=2)
+endif()
+if(WEFT_SANITIZE)
+  add_compile_options(-fsanitize=${WEFT_SANITIZE} -fno-sanitize-recover=undefined)
+  add_link_options(-fsanitize=${WEFT_SANITIZE})
+  add_compile_definitions(WEFT_SANITIZED=1)
+endif()
+if(WEFT_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+if(WEFT_COVERAGE)
+  add_compile_options(-fprofile-instr-generate -fcoverage-mapping)
+  add_link_options(-fprofile-instr-generate)
+endif()
+add_link_options(-fuse-ld=mold -Wl,--as-needed)
+
+find_package(Threads REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(GTest REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(grpcpp REQUIRED IMPORTED_TARGET grpc++)
+pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing)
+pkg_check_modules(libbpf REQUIRED IMPORTED_TARGET libbpf)
+pkg_check_modules(libelf REQUIRED IMPORTED_TARGET libelf)
+pkg_check_modules(nghttp2 REQUIRED IMPORTED_TARGET libnghttp2)
+pkg_check_modules(yamlcpp REQUIRED IMPORTED_TARGET yaml-cpp)
+
+function(weft_rooms)
+  foreach(room ${ARGN})
+    if(EXISTS ${CMAKE_SOURCE_DIR}/${room}/CMakeLists.txt)
+      add_subdirectory(${CMAKE_SOURCE_DIR}/${room} ${CMAKE_BINARY_DIR}/rooms/${room})
+    endif()
+  endforeach()
+endfunction()
+
+function(weft_library name)
+  cmake_parse_arguments(arg "" "" "SRCS;DEPS" ${ARGN})
+  add_library(${name} STATIC ${arg_SRCS})
+  target_link_libraries(${name} PUBLIC weft_options ${arg_DEPS})
+endfunction()
+
+function(weft_binary name)
+  cmake_parse_arguments(arg "" "" "SRCS;DEPS" ${ARGN})
+  add_executable(${name} ${arg_SRCS})
+  target_link_libraries(${name} PRIVATE weft_options ${arg_DEPS})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+endfunction()
+
+function(weft_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
+  add_executable(${name} ${arg_SRCS})
+  target_link_libraries(${name} PRIVATE weft_options ${arg_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE WEFT_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+    WEFT_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  add_test(NAME ${name} COMMAND ${name})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+endfunction()
+
+function(weft_fuzz name)
+  cmake_parse_arguments(arg "" "CORPUS" "SRCS;DEPS" ${ARGN})
+  if(WEFT_FUZZ)
+    add_executable(${name} ${arg_SRCS})
+    target_link_libraries(${name} PRIVATE weft_options ${arg_DEPS} -fsanitize=fuzzer)
+  else()
+    # Without libFuzzer the same entry point is fed every file of its corpus, as a test.
+    add_executable(${name} ${arg_SRCS} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus_main.cc)
+    target_link_libraries(${name} PRIVATE weft_options ${arg_DEPS})
+    add_test(NAME ${name}_corpus COMMAND ${name} ${arg_CORPUS})
+    set_tests_properties(${name}_corpus PROPERTIES LABELS fuzz TIMEOUT 120)
+  endif()
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+endfunction()

@@ -1,0 +1,75 @@
+#pragma once
+
+#include "ztunnel/base/spiffe_id.h"
+#include "ztunnel/hbone/connect.h"
+#include "ztunnel/runtime/loop.h"
+#include "ztunnel/runtime/stream.h"
+#include "ztunnel/tls/tls_stream.h"
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace weft::hbone {
+
+// Which tunnels may be shared: same proven source, same expected peers, same place.
+struct TunnelKey {
+  SpiffeId source;
+  std::vector<SpiffeId> peers;  // any of these may answer
+  SocketAddress address;        // pod IP and 15008
+  auto operator<=>(const TunnelKey&) const = default;
+};
+
+// A stream inside a tunnel, after the peer's 200.
+struct Tunnelled {
+  std::unique_ptr<runtime::ByteStream> stream;
+  SpiffeId peer;
+  std::string baggage;  // of the response, may be empty
+};
+
+// Why a tunnel could not be had: the flag that metrics and logs carry (ztunnel's response_flags).
+enum class Flag { kNone, kConnect, kTlsFailure, kH2HandshakeFailure, kDeny, kIdentity };
+
+struct OpenError {
+  Error error;
+  Flag flag = Flag::kConnect;
+  int status = 0;  // the CONNECT's status where one came (401: refused by policy)
+};
+
+// The tunnels of one pod on one worker. At most kStreamsMax streams (or the peer's own limit) share
+// one tunnel, the next opens another; a tunnel without streams ends after kIdleMax. Tasks that ask
+// for the same key while a tunnel is being set up wait for that one, and each sees its error if it
+// fails.
+class Pool {
+ public:
+  static constexpr size_t kStreamsMax = 100;             // Go's and ztunnel's limit
+  static constexpr std::chrono::minutes kIdleMax{5};     // as ztunnel
+  static constexpr std::chrono::seconds kPingEvery{10};  // as ztunnel
+  static constexpr std::chrono::seconds kPingTimeout{20};
+  static constexpr std::chrono::seconds kSetupTimeout{10};  // TCP, TLS and HTTP/2 together
+
+  // Opens a TCP connection from where the pod stands (its own network namespace).
+  using Dial =
+      std::function<runtime::Task<Result<std::unique_ptr<runtime::ByteStream>>>(SocketAddress)>;
+
+  Pool(runtime::Loop& loop, Dial dial);
+  ~Pool();  // close() must have completed
+
+  // `context` proves key.source. The CONNECT is sent and its answer awaited.
+  runtime::Task<std::expected<Tunnelled, OpenError>> open(TunnelKey key,
+                                                          std::shared_ptr<tls::Context> context,
+                                                          ConnectRequest request);
+  // New streams get new tunnels (a rotated certificate); the ones in use go on until they are
+  // empty.
+  void retire(const SpiffeId& source);
+  // Ends every tunnel: in good order and then, after `limit`, at once.
+  runtime::Task<void> close(std::chrono::milliseconds limit);
+  size_t tunnels() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace weft::hbone

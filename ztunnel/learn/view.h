@@ -1,0 +1,105 @@
+#pragma once
+
+#include "ztunnel/base/fd.h"
+#include "ztunnel/learn/state.h"
+#include "ztunnel/runtime/loop.h"
+#include "ztunnel/tls/tls_stream.h"
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+// The seam between learning (one thread: xDS, CA, ZDS) and carrying (the workers). The learner
+// posts what is new to each worker's loop; a worker's View keeps the latest and answers without a
+// lock.
+
+namespace weft::learn {
+
+// A pod of this node, as the agent handed it over. The descriptors stay open while anyone holds it.
+struct Pod {
+  std::string uid;
+  std::string name;
+  std::string ns;
+  std::string service_account;
+  Fd netns;
+  Fd inbound_listener;
+  Fd outbound_listener;
+};
+
+// Told on the worker's own thread.
+class PodObserver {
+ public:
+  virtual ~PodObserver() = default;
+  virtual void pod_added(std::shared_ptr<const Pod> pod) = 0;
+  virtual void pod_removed(const std::string& uid) = 0;
+  // The credentials of an identity were replaced: new tunnels use the new ones.
+  virtual void identity_renewed(const SpiffeId& identity) = 0;
+};
+
+// One worker's view. Made by the learner for a worker's loop; every call is for that loop's thread.
+class View {
+ public:
+  virtual ~View() = default;
+
+  virtual std::shared_ptr<const State> state() const = 0;
+  // Waits until the first complete set of Addresses and Authorizations is there (or a snapshot of
+  // an earlier run is), at most `limit`: kTimeout.
+  virtual runtime::Task<Result<std::shared_ptr<const State>>> ready_state(
+      std::chrono::milliseconds limit) = 0;
+  // The pod's own workload, waiting for control to announce it, at most `limit`: kTimeout.
+  virtual runtime::Task<Result<std::shared_ptr<const Workload>>> workload_of(
+      const Pod& pod, std::chrono::milliseconds limit) = 0;
+  // A TLS context that proves `identity`, waiting for the CA where there is none yet, at most
+  // `limit`. kRefused or kUnavailable with the CA's own words where it said no.
+  virtual runtime::Task<Result<std::shared_ptr<tls::Context>>> context_for(
+      SpiffeId identity, std::chrono::milliseconds limit) = 0;
+  // Present pods are told at once, from within this call.
+  virtual void observe(PodObserver* observer) = 0;
+};
+
+struct LearnerConfig {
+  std::string node_name;
+  std::string cluster_id = "Kubernetes";
+  std::string trust_domain = "cluster.local";
+  std::string control_address;      // "ip:port" of xDS and CA
+  std::string control_server_name;  // what its certificate must prove
+  std::string control_roots_file;   // PEM, read again at each connect
+  std::string token_file;           // bearer token, read again at each request
+  std::string zds_socket;           // unix SOCK_SEQPACKET of the node agent
+  std::string snapshot_file;        // empty: none is kept
+  std::chrono::seconds certificate_ttl{24 * 3600};
+};
+
+// What readiness and `weft status` show.
+struct LearnerStatus {
+  bool control_connected = false;
+  bool agent_connected = false;
+  bool configuration_complete = false;
+  bool from_snapshot = false;
+  size_t pods = 0;
+  size_t workloads = 0;
+  size_t services = 0;
+  size_t policies = 0;
+  std::string last_error;  // the latest reason why control or the agent cannot be reached
+  struct Certificate {
+    SpiffeId identity;
+    std::string serial;
+    std::chrono::system_clock::time_point not_after;
+    std::string state;  // "available", "waiting", "failed: ..."
+  };
+  std::vector<Certificate> certificates;
+};
+
+// Owns the learning thread's tasks; lives on `loop`. Views must be made before run().
+class Learner {
+ public:
+  static Result<std::unique_ptr<Learner>> make(runtime::Loop& loop, LearnerConfig config);
+  virtual ~Learner() = default;
+  virtual std::unique_ptr<View> make_view(runtime::Loop& worker) = 0;
+  virtual runtime::Task<void> run() = 0;  // until stop()
+  virtual void stop() = 0;
+  virtual LearnerStatus status() const = 0;  // the learner's thread only
+};
+
+}  // namespace weft::learn

@@ -1,0 +1,51 @@
+#pragma once
+
+#include "proto/authorization.pb.h"
+#include "ztunnel/base/ip.h"
+#include "ztunnel/base/spiffe_id.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weft::policy {
+
+// A connection as a policy sees it.
+struct Connection {
+  std::optional<SpiffeId> source;  // proven by a certificate; none: plain text
+  IpAddress source_ip;
+  SocketAddress destination;  // the real one, after HBONE: pod IP and application port
+};
+
+struct Verdict {
+  bool allowed = false;
+  // "ns/name" of the policy that decided: the DENY that matched, or the ALLOW that matched. Empty
+  // where no policy applies (allowed) or none of the ALLOW policies matched (refused).
+  std::string policy;
+  // What the log says, in Istio's words: "explicitly denied by: ns/name", "allow policies exist,
+  // but none allowed". Empty where allowed.
+  std::string reason;
+};
+
+// An Authorization, checked and compiled; immutable and shared between threads.
+class Policy;
+// kInvalid names the resource, the field and what was expected (a prefix length of 40 for IPv4, a
+// port over 65535, an unknown action or scope).
+Result<std::shared_ptr<const Policy>> compile(const istio::security::Authorization& resource);
+
+// The policies that apply to one workload, in no particular order: GLOBAL, those of its namespace,
+// and those it names. `missing` names one that the workload refers to and that is not there:
+// refuse.
+using PolicyList = std::vector<std::shared_ptr<const Policy>>;
+
+// Istio's order: a dry-run policy never decides; any DENY that matches refuses; no ALLOW at all
+// allows; any ALLOW that matches allows; otherwise refused. Pure.
+Verdict authorize(const PolicyList& policies, const Connection& connection);
+
+const std::string& key_of(const Policy& policy);  // "ns/name"
+istio::security::Scope scope_of(const Policy& policy);
+const std::string& namespace_of(const Policy& policy);
+
+}  // namespace weft::policy

@@ -1,0 +1,74 @@
+#include "ztunnel/runtime/frame_pool.h"
+
+#include <array>
+#include <new>
+#include <utility>
+
+namespace weft::runtime {
+namespace {
+
+#ifndef WEFT_SANITIZED
+constexpr size_t kClassBytes = 64;
+constexpr size_t kFrameBytesMax = 4096;    // larger frames are rare and go to the heap
+constexpr size_t kFreePerClassMax = 1024;  // what a thread keeps after a burst; the rest goes back
+
+struct FreeFrame {
+  FreeFrame* next;
+};
+
+struct FreeList {
+  FreeFrame* head = nullptr;
+  size_t count = 0;
+};
+
+struct FreeLists {
+  std::array<FreeList, kFrameBytesMax / kClassBytes + 1> by_class;
+  ~FreeLists() {
+    for (FreeList& list : by_class) {
+      while (list.head != nullptr) ::operator delete(std::exchange(list.head, list.head->next));
+    }
+  }
+};
+
+thread_local FreeLists free_lists;
+
+size_t class_of(size_t bytes) { return (bytes + kClassBytes - 1) / kClassBytes; }
+#endif
+
+}  // namespace
+
+void* allocate_frame(size_t bytes) {
+#ifndef WEFT_SANITIZED  // so that the sanitizers see every use after free
+  if (bytes <= kFrameBytesMax) {
+    FreeList& list = free_lists.by_class[class_of(bytes)];
+    if (list.head != nullptr) {
+      FreeFrame* frame = list.head;
+      list.head = frame->next;
+      --list.count;
+      return frame;
+    }
+    return ::operator new(class_of(bytes) * kClassBytes);
+  }
+#endif
+  return ::operator new(bytes);
+}
+
+void free_frame(void* frame, size_t bytes) noexcept {
+#ifndef WEFT_SANITIZED
+  if (bytes <= kFrameBytesMax) {
+    FreeList& list = free_lists.by_class[class_of(bytes)];
+    if (list.count < kFreePerClassMax) {
+      auto* freed = static_cast<FreeFrame*>(frame);
+      freed->next = list.head;
+      list.head = freed;
+      ++list.count;
+      return;
+    }
+  }
+#else
+  static_cast<void>(bytes);
+#endif
+  ::operator delete(frame);
+}
+
+}  // namespace weft::runtime

@@ -1,0 +1,77 @@
+#pragma once
+
+#include "ztunnel/base/fd.h"
+#include "ztunnel/base/ip.h"
+#include "ztunnel/runtime/loop.h"
+#include "ztunnel/runtime/stream.h"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace weft::runtime {
+
+// A connected TCP (or unix stream) socket on a loop.
+class SocketStream final : public ByteStream {
+ public:
+  SocketStream(Loop& loop, Fd socket);
+  ~SocketStream() override;  // no operation may be pending
+
+  Task<Result<Buffer>> read() override;
+  Task<Result<void>> write(Buffer bytes) override;
+  Task<Result<void>> shutdown_write() override;
+  void abort() override;  // SO_LINGER 0: the peer sees RST
+
+  int fd() const { return socket_.get(); }
+
+ private:
+  Loop& loop_;
+  Fd socket_;
+  bool aborted_ = false;
+  bool ended_ = false;
+};
+
+// How a socket to be connected is made; what is set before connect(2).
+struct DialOptions {
+  int netns_fd = -1;  // the network namespace it is made in; -1: the process's own
+  std::optional<SocketAddress> source;  // bind here first; port 0: any
+  bool transparent = false;             // IP_TRANSPARENT, for a source that is not ours
+  uint32_t mark = 0;                    // SO_MARK
+  std::string bind_to_device;           // SO_BINDTODEVICE
+  std::chrono::milliseconds timeout{10'000};
+};
+
+// Connects; kTimeout when it took too long, kRefused, kUnavailable as the kernel says.
+Task<Result<std::unique_ptr<SocketStream>>> dial(Loop& loop, SocketAddress to, DialOptions options);
+Task<Result<std::unique_ptr<SocketStream>>> dial_unix(Loop& loop, std::string path);
+
+// Makes a non-blocking, close-on-exec TCP socket inside a network namespace: socket(2) between two
+// setns(2) on this thread, with nothing awaited between. netns_fd -1: the process's own.
+Result<Fd> tcp_socket_in(int netns_fd, const IpAddress& family_of);
+Result<Fd> listen_in(int netns_fd, const SocketAddress& address, int backlog);
+Result<Fd> listen_unix(const std::string& path, mode_t mode);
+
+Result<SocketAddress> local_address(int fd);
+Result<SocketAddress> peer_address(int fd);
+
+// Accepts on a descriptor that it does not own, one connection at a time, and hands each to
+// `handle` as a task of its own; re-arms only after that (a multishot accept would give one worker
+// everything).
+class Acceptor {
+ public:
+  using Handler = std::function<Task<void>(Fd connection)>;
+  Acceptor(Loop& loop, int listener, Handler handle);
+  ~Acceptor();       // stop() must have completed
+  Task<void> run();  // until stop(); errors such as EMFILE are logged and waited out
+  void stop();
+
+ private:
+  Loop& loop_;
+  int listener_;
+  Handler handle_;
+  bool stopped_ = false;
+  bool running_ = false;
+};
+
+}  // namespace weft::runtime

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "ztunnel/base/result.h"
+#include "ztunnel/runtime/buffer.h"
+#include "ztunnel/runtime/task.h"
+
+namespace weft::runtime {
+
+// A two-way stream of bytes: a TCP connection, a TLS session over one, an HBONE stream, a pipe in
+// memory. One task may read while another writes; never two readers or two writers at a time.
+// Belongs to one loop's thread.
+class ByteStream {
+ public:
+  virtual ~ByteStream() = default;
+
+  // Waits for bytes. An empty Buffer: the peer has ended its side in good order (again on every
+  // later call). Holds no memory while it waits.
+  virtual Task<Result<Buffer>> read() = 0;
+  // Takes the bytes over; returns when the stream can take more (back-pressure), not when the peer
+  // has them. An empty buffer does nothing.
+  virtual Task<Result<void>> write(Buffer bytes) = 0;
+  // Ends our side in good order, behind everything written; reading goes on.
+  virtual Task<Result<void>> shutdown_write() = 0;
+  // Breaks the stream: the peer sees a reset, and pending and later calls return Code::kCancelled.
+  // Returns at once; call it any number of times, also while reads and writes are pending.
+  virtual void abort() = 0;
+};
+
+}  // namespace weft::runtime
