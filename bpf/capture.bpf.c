@@ -1,0 +1,278 @@
+// Capture: who is captured, and how. Four programs and no per-connection state.
+//
+//   connect4, connect6   at the cgroup2 root: mark a pod's TCP connection, so that the pod's
+//   routing
+//                        rule loops its SYN over lo; address and port stay what was asked for
+//   deliver              one instance a pod, on its network namespace: hands looped and incoming
+//                        SYNs to ztunnel's listeners
+//   bind_inner_leg       at the cgroup2 root: binds the application's side of ztunnel's inner leg
+//                        to lo, so that it may have the same 4-tuple as the outer connection
+//
+// A pod is known by its netns cookie, which it cannot choose; ztunnel, which dials from within the
+// pod's netns, by its cgroup id, which a pod cannot take on. Both hooks refuse rather than guess
+// where something is missing, unless the pod's flags say that it is open.
+
+#include "bpf/weft_abi.h"
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <linux/bpf.h>
+#include <linux/errno.h>
+#include <linux/in.h>
+
+#define FUNC_INLINE static __attribute__((always_inline)) inline
+
+// From the kernel's uapi headers that do not compile beside linux/bpf.h for this target.
+#define AF_INET 2
+#define SOL_SOCKET 1
+#define SO_BINDTODEVICE 25
+#define SO_MARK 36
+#define LOOPBACK_IFINDEX 1  // the same in every network namespace
+
+#define VERDICT_REFUSE 0
+#define VERDICT_PASS 1
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, WEFT_PODS_MAX);
+  __type(key, __u64);  // netns cookie
+  __type(value, struct weft_pod);
+} weft_pods SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, WEFT_PROXIES_MAX);
+  __type(key, __u64);  // cgroup id
+  __type(value, __u32);
+} weft_proxies SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_SOCKMAP);
+  __uint(max_entries, WEFT_PODS_MAX* WEFT_LISTENERS_PER_SLOT);
+  __type(key, __u32);
+  __type(value, __u64);  // written: a descriptor; read from user space: the socket's cookie
+} weft_listeners SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, WEFT_PODS_MAX);
+  __type(key, __u32);
+  __type(value, struct weft_pod);
+} weft_slots SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, WEFT_COUNTERS);
+  __type(key, __u32);
+  __type(value, __u64);
+} weft_counters SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct weft_abi);
+} weft_abi SEC(".maps");
+
+// The slot of the pod that this instance of `deliver` serves; set before it is loaded.
+const volatile __u32 pod_slot = 0;
+
+FUNC_INLINE void count(enum weft_counter counter) {
+  __u32 key = counter;
+  __u64* value = bpf_map_lookup_elem(&weft_counters, &key);
+  if (value) (*value)++;
+}
+
+FUNC_INLINE __u32 listener_key(__u32 slot, enum weft_listener kind) {
+  return slot * WEFT_LISTENERS_PER_SLOT + kind;
+}
+
+FUNC_INLINE struct weft_address v4_mapped(__u32 network_order) {
+  struct weft_address address = {{0, 0, bpf_htonl(0xffff), network_order}};
+  return address;
+}
+
+FUNC_INLINE int is_v4_mapped(const struct weft_address* address) {
+  return !address->word[0] && !address->word[1] && address->word[2] == bpf_htonl(0xffff);
+}
+
+FUNC_INLINE int is_same(const struct weft_address* a, const struct weft_address* b) {
+  return a->word[0] == b->word[0] && a->word[1] == b->word[1] && a->word[2] == b->word[2] &&
+         a->word[3] == b->word[3];
+}
+
+FUNC_INLINE int is_loopback_v4(__u32 network_order) {
+  return (network_order & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+}
+
+FUNC_INLINE int is_link_local_v4(__u32 network_order) {
+  return (network_order & bpf_htonl(0xffff0000)) == bpf_htonl(0xa9fe0000);
+}
+
+// --- Outbound: the connect hooks
+// ------------------------------------------------------------------
+
+FUNC_INLINE int refuse(int error, enum weft_counter why) {
+  count(why);
+  bpf_set_retval(-error);
+  return VERDICT_REFUSE;
+}
+
+// Connections that stay inside the pod or on its link. 0.0.0.0 means this host to connect(2).
+FUNC_INLINE int is_local_destination(const struct weft_pod* pod, const struct weft_address* to) {
+  return to->word[3] == 0 || is_loopback_v4(to->word[3]) || is_link_local_v4(to->word[3]) ||
+         is_same(to, &pod->address);
+}
+
+FUNC_INLINE int has_listener(__u32 slot, enum weft_listener kind) {
+  __u32 key = listener_key(slot, kind);
+  struct bpf_sock* listener = bpf_map_lookup_elem(&weft_listeners, &key);
+  if (!listener) return 0;
+  bpf_sk_release(listener);
+  return 1;
+}
+
+// A socket bound to a device would leave by that device, whatever its mark says. Un-binding is the
+// kernel's to grant (it asks the caller for CAP_NET_RAW): where it does not, the caller may not
+// connect. Any process may bind to a device since 5.7, so this is not a privilege to respect.
+FUNC_INLINE int leave_device(struct bpf_sock_addr* ctx) {
+  struct bpf_sock* socket = ctx->sk;
+  if (!socket || !socket->bound_dev_if) return 0;
+  char none[4] = "";
+  if (bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTODEVICE, none, sizeof(none))) return -1;
+  count(WEFT_COUNT_OUTBOUND_UNBOUND);
+  return 0;
+}
+
+FUNC_INLINE int capture_connect(struct bpf_sock_addr* ctx, const struct weft_pod* pod,
+                                const struct weft_address* to) {
+  __u64 cgroup = bpf_get_current_cgroup_id();
+  if (bpf_map_lookup_elem(&weft_proxies, &cgroup)) {
+    count(WEFT_COUNT_OUTBOUND_PROXY);
+    return VERDICT_PASS;
+  }
+  if (!is_v4_mapped(to)) {
+    count(WEFT_COUNT_OUTBOUND_IPV6);
+    return VERDICT_PASS;
+  }
+  if (is_local_destination(pod, to)) {
+    count(WEFT_COUNT_OUTBOUND_LOCAL);
+    return VERDICT_PASS;
+  }
+  if (!(pod->flags & WEFT_POD_UP) || !has_listener(pod->slot, WEFT_LISTENER_OUTBOUND_V4)) {
+    if (!(pod->flags & WEFT_POD_OPEN_OUTBOUND)) {
+      return refuse(ECONNREFUSED, WEFT_COUNT_OUTBOUND_REFUSED);
+    }
+    count(WEFT_COUNT_OUTBOUND_OPEN);
+    return VERDICT_PASS;
+  }
+  if (leave_device(ctx)) return refuse(EPERM, WEFT_COUNT_OUTBOUND_DEVICE);
+  __u32 mark = WEFT_MARK_OUTBOUND;
+  if (bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &mark, sizeof(mark))) {
+    return refuse(EPERM, WEFT_COUNT_OUTBOUND_MARK_FAILED);
+  }
+  count(WEFT_COUNT_OUTBOUND_CAPTURED);
+  return VERDICT_PASS;
+}
+
+// The pod whose network namespace the socket is in; null where it is not ours to capture.
+FUNC_INLINE struct weft_pod* pod_of_connect(struct bpf_sock_addr* ctx) {
+  if (ctx->protocol != IPPROTO_TCP) return 0;
+  __u64 cookie = bpf_get_netns_cookie(ctx);
+  return bpf_map_lookup_elem(&weft_pods, &cookie);
+}
+
+SEC("cgroup/connect4")
+int connect4(struct bpf_sock_addr* ctx) {
+  struct weft_pod* pod = pod_of_connect(ctx);
+  if (!pod) return VERDICT_PASS;
+  struct weft_address to = v4_mapped(ctx->user_ip4);
+  return capture_connect(ctx, pod, &to);
+}
+
+SEC("cgroup/connect6")
+int connect6(struct bpf_sock_addr* ctx) {
+  struct weft_pod* pod = pod_of_connect(ctx);
+  if (!pod) return VERDICT_PASS;
+  struct weft_address to = {
+      {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]}};
+  return capture_connect(ctx, pod, &to);
+}
+
+// --- Both ways: the pod's sk_lookup
+// ---------------------------------------------------------------
+
+FUNC_INLINE int hand_over(struct bpf_sk_lookup* ctx, const struct weft_pod* pod,
+                          enum weft_listener kind, enum weft_counter taken,
+                          enum weft_counter absent, enum weft_counter absent_open, __u32 open) {
+  __u32 key = listener_key(pod_slot, kind);
+  struct bpf_sock* listener = bpf_map_lookup_elem(&weft_listeners, &key);
+  if (!listener || !(pod->flags & WEFT_POD_UP)) {
+    if (listener) bpf_sk_release(listener);
+    count(pod->flags & open ? absent_open : absent);
+    return pod->flags & open ? SK_PASS : SK_DROP;
+  }
+  long error = bpf_sk_assign(ctx, listener, 0);
+  bpf_sk_release(listener);
+  count(error ? WEFT_COUNT_ASSIGN_FAILED : taken);
+  return error ? SK_DROP : SK_PASS;
+}
+
+// A connection that a captured socket made comes in over lo and has somebody else's address as its
+// destination. What is addressed to the pod itself is its own: a connection to loopback, or
+// ztunnel's inner leg. `from` equal to `to` is a process that talks to itself over some other
+// address that the pod has; without that test ztunnel's own dial to such an address would come back
+// to it for ever.
+FUNC_INLINE int deliver_looped(struct bpf_sk_lookup* ctx, const struct weft_pod* pod,
+                               const struct weft_address* from, const struct weft_address* to) {
+  if (is_loopback_v4(to->word[3]) || is_same(to, &pod->address) || is_same(from, to)) {
+    return SK_PASS;
+  }
+  // It was captured when it connected, so a pod that is open cannot let it pass any more: nobody
+  // but the listener can answer.
+  return hand_over(ctx, pod, WEFT_LISTENER_OUTBOUND_V4, WEFT_COUNT_LOOPED_TAKEN,
+                   WEFT_COUNT_LOOPED_LOST, WEFT_COUNT_LOOPED_LOST, 0);
+}
+
+// The pod's connection to its own address comes in by the pod's interface (the route's, not lo),
+// possibly from a socket bound to loopback.
+FUNC_INLINE int deliver_incoming(struct bpf_sk_lookup* ctx, const struct weft_pod* pod,
+                                 const struct weft_address* from, const struct weft_address* to) {
+  if (is_same(from, to) || is_loopback_v4(from->word[3])) {
+    count(WEFT_COUNT_INBOUND_LOCAL);
+    return SK_PASS;
+  }
+  return hand_over(ctx, pod, WEFT_LISTENER_INBOUND_V4, WEFT_COUNT_INBOUND_CAPTURED,
+                   WEFT_COUNT_INBOUND_REFUSED, WEFT_COUNT_INBOUND_OPEN, WEFT_POD_OPEN_INBOUND);
+}
+
+SEC("sk_lookup")
+int deliver(struct bpf_sk_lookup* ctx) {
+  if (ctx->protocol != IPPROTO_TCP || ctx->family != AF_INET) return SK_PASS;
+  __u32 slot = pod_slot;
+  struct weft_pod* pod = bpf_map_lookup_elem(&weft_slots, &slot);
+  if (!pod) return SK_DROP;
+  struct weft_address from = v4_mapped(ctx->remote_ip4);
+  struct weft_address to = v4_mapped(ctx->local_ip4);
+  if (ctx->ingress_ifindex == LOOPBACK_IFINDEX) return deliver_looped(ctx, pod, &from, &to);
+  return deliver_incoming(ctx, pod, &from, &to);
+}
+
+// --- Inner leg: the application's side
+// ------------------------------------------------------------
+
+// The accepted socket has the mark of ztunnel's SYN because tcp_fwmark_accept is set in the pod.
+SEC("sockops")
+int bind_inner_leg(struct bpf_sock_ops* ctx) {
+  if (ctx->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) return 1;
+  struct bpf_sock* socket = ctx->sk;
+  if (!socket || socket->mark != WEFT_MARK_INNER) return 1;
+  __u64 cookie = bpf_get_netns_cookie(ctx);
+  if (!bpf_map_lookup_elem(&weft_pods, &cookie)) return 1;
+  char device[4] = "lo";
+  long error = bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTODEVICE, device, sizeof(device));
+  count(error ? WEFT_COUNT_INNER_FAILED : WEFT_COUNT_INNER_BOUND);
+  return 1;
+}
+
+char capture_license[] SEC("license") = "GPL";

@@ -1,0 +1,89 @@
+#ifndef WEFT_BPF_WEFT_ABI_H
+#define WEFT_BPF_WEFT_ABI_H
+
+// What the kernel programs and the node agent say to each other: every map's key and value, every
+// constant that both sides know. Fixed-width fields, no implicit padding, checked on both sides.
+// Maps are pinned and outlive the agent, so a change of a layout is a change of its size or of
+// WEFT_ABI_VERSION, by which a newer agent knows that it cannot take the old maps over.
+
+#include <linux/types.h>
+
+#ifdef __cplusplus
+#define WEFT_STATIC_ASSERT(condition, text) static_assert(condition, text)
+#else
+#define WEFT_STATIC_ASSERT(condition, text) _Static_assert(condition, text)
+#endif
+
+// Marks. Rules in the pod's network namespace send both to table WEFT_ROUTE_TABLE, whose only route
+// delivers to the pod itself, over lo.
+#define WEFT_MARK_OUTBOUND 0x53a  // on the application's connecting socket, by the connect hook
+#define WEFT_MARK_INNER 0x539     // on ztunnel's connection to the application
+#define WEFT_ROUTE_TABLE 100
+
+// Pods of one node. Kubernetes allows 110 by default and nobody runs 1000; a slot costs 64 bytes of
+// pointers and about 11 KiB of program once it is taken.
+#define WEFT_PODS_MAX 1024
+// Listeners of a slot, at slot * WEFT_LISTENERS_PER_SLOT + kind.
+#define WEFT_LISTENERS_PER_SLOT 8
+// ztunnels of one node: the running one, and earlier ones that still drain.
+#define WEFT_PROXIES_MAX 64
+
+enum weft_listener {
+  WEFT_LISTENER_INBOUND_V4 = 0,
+  WEFT_LISTENER_OUTBOUND_V4 = 1,
+  // 2 and 3 are for IPv6, 4 and 5 for DNS.
+};
+
+// An address as the house keeps it: 16 bytes in network order, IPv4 as ::ffff:a.b.c.d.
+struct weft_address {
+  __u32 word[4];
+};
+WEFT_STATIC_ASSERT(sizeof(struct weft_address) == 16, "weft_address is 16 bytes");
+
+enum weft_pod_flag {
+  // New connections are captured. Without it a listener counts as absent.
+  WEFT_POD_UP = 1,
+  // What happens to a connection that cannot be captured because there is no listener: with the
+  // flag it passes as if the pod were not in the mesh, without it is refused at once.
+  WEFT_POD_OPEN_INBOUND = 2,
+  WEFT_POD_OPEN_OUTBOUND = 4,
+};
+
+// Value of weft_pods (by netns cookie) and of weft_slots (by slot); the same in both.
+struct weft_pod {
+  __u32 slot;
+  __u32 flags;  // weft_pod_flag
+  struct weft_address address;
+};
+WEFT_STATIC_ASSERT(sizeof(struct weft_pod) == 24, "weft_pod is 24 bytes");
+
+// Indices of weft_counters: one for each way a hook can decide.
+enum weft_counter {
+  WEFT_COUNT_OUTBOUND_CAPTURED = 0,
+  WEFT_COUNT_OUTBOUND_PROXY = 1,        // ztunnel's own connection
+  WEFT_COUNT_OUTBOUND_LOCAL = 2,        // to loopback, link-local or the pod itself
+  WEFT_COUNT_OUTBOUND_IPV6 = 3,         // passes: IPv6 is not captured yet
+  WEFT_COUNT_OUTBOUND_UNBOUND = 4,      // was bound to a device; un-bound, then captured
+  WEFT_COUNT_OUTBOUND_DEVICE = 5,       // refused: bound to a device, could not be un-bound
+  WEFT_COUNT_OUTBOUND_REFUSED = 6,      // no listener, the pod is closed
+  WEFT_COUNT_OUTBOUND_OPEN = 7,         // no listener, the pod is open
+  WEFT_COUNT_OUTBOUND_MARK_FAILED = 8,  // refused: the mark could not be set
+  WEFT_COUNT_INBOUND_CAPTURED = 9,
+  WEFT_COUNT_INBOUND_LOCAL = 10,    // from the pod itself
+  WEFT_COUNT_INBOUND_REFUSED = 11,  // no listener, the pod is closed
+  WEFT_COUNT_INBOUND_OPEN = 12,     // no listener, the pod is open
+  WEFT_COUNT_LOOPED_TAKEN = 13,     // a captured connection reached its listener
+  WEFT_COUNT_LOOPED_LOST = 14,      // its listener went between connect and SYN: hangs
+  WEFT_COUNT_INNER_BOUND = 15,      // the application's side of an inner leg was bound to lo
+  WEFT_COUNT_INNER_FAILED = 16,
+  WEFT_COUNT_ASSIGN_FAILED = 17,  // the kernel did not take the listener: refused
+  WEFT_COUNTERS = 18,
+};
+
+#define WEFT_ABI_VERSION 1
+// The only entry of weft_abi.
+struct weft_abi {
+  __u32 version;
+};
+
+#endif
