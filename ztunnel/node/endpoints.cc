@@ -1,0 +1,127 @@
+#include "ztunnel/node/endpoints.h"
+
+#include <google/protobuf/struct.pb.h>
+#include <google/protobuf/util/json_util.h>
+
+#include <chrono>
+
+namespace weft::node {
+namespace {
+
+using runtime::Task;
+
+constexpr int kBacklog = 128;
+
+http::Response not_found() { return {.status = 404, .body = "not found\n"}; }
+
+Task<http::Response> answer(http::Response response) { co_return response; }
+
+std::string rfc3339(std::chrono::system_clock::time_point time) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+  tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+Task<void> serve(runtime::Loop& loop, Fd connection, const http::Handler& handler) {
+  auto stream = std::make_unique<runtime::SocketStream>(loop, std::move(connection));
+  co_await http::serve_http1(loop, std::move(stream), handler);
+}
+
+}  // namespace
+
+Endpoints::Endpoints(runtime::Loop& loop, const telemetry::Registry& metrics,
+                     const learn::Learner& learner)
+    : loop_(loop), metrics_(metrics), learner_(learner) {}
+
+Result<void> Endpoints::listen() {
+  const IpAddress any = IpAddress::v4(0);
+  TRY(add({any, kMetricsPort}, [this](http::Request request) {
+    if (request.path != "/metrics" && request.path != "/stats/prometheus") {
+      return answer(not_found());
+    }
+    return answer({.content_type = std::string(telemetry::Registry::kContentType),
+                   .body = metrics_.scrape()});
+  }));
+  TRY(add({any, kReadinessPort}, [this](http::Request request) {
+    if (request.path != "/healthz/ready") return answer(not_found());
+    const std::vector<std::string> reasons = not_ready_because(learner_.status());
+    if (reasons.empty()) return answer({.body = "ready\n"});
+    std::string body;
+    for (const std::string& reason : reasons) body += reason + "\n";
+    return answer({.status = 500, .body = std::move(body)});
+  }));
+  TRY(add({IpAddress::v4(INADDR_LOOPBACK), kAdminPort}, [this](http::Request request) {
+    if (request.path != "/status") return answer(not_found());
+    return answer(
+        {.content_type = "application/json", .body = status_json(learner_.status()) + "\n"});
+  }));
+  return {};
+}
+
+Result<void> Endpoints::add(const SocketAddress& address, http::Handler handler) {
+  auto listener = runtime::listen_in(-1, address, kBacklog);
+  if (!listener) {
+    return Fail(std::move(listener.error())
+                    .in("cannot listen on " + address.to_string() +
+                        ": does another ztunnel run in this network namespace?"));
+  }
+  auto served = std::make_unique<Served>();
+  served->listener = std::move(*listener);
+  served->handler = std::move(handler);
+  Served* raw = served.get();
+  served->acceptor = std::make_unique<runtime::Acceptor>(
+      loop_, served->listener.get(),
+      [this, raw](Fd connection) { return serve(loop_, std::move(connection), raw->handler); });
+  served_.push_back(std::move(served));
+  return {};
+}
+
+void Endpoints::start() {
+  for (const auto& served : served_) tasks_.spawn(served->acceptor->run());
+}
+
+Task<void> Endpoints::stop() {
+  for (const auto& served : served_) served->acceptor->stop();
+  co_await tasks_.join();
+}
+
+std::vector<std::string> not_ready_because(const learn::LearnerStatus& status) {
+  std::vector<std::string> reasons;
+  if (!status.agent_connected) reasons.emplace_back("not connected to the node agent (ZDS)");
+  if (!status.configuration_complete) {
+    reasons.push_back("no complete configuration from control (xDS) yet" +
+                      (status.last_error.empty() ? "" : ": " + status.last_error));
+  }
+  return reasons;
+}
+
+std::string status_json(const learn::LearnerStatus& status) {
+  google::protobuf::Struct root;
+  auto& fields = *root.mutable_fields();
+  fields["ready"].set_bool_value(not_ready_because(status).empty());
+  fields["controlConnected"].set_bool_value(status.control_connected);
+  fields["agentConnected"].set_bool_value(status.agent_connected);
+  fields["configurationComplete"].set_bool_value(status.configuration_complete);
+  fields["fromSnapshot"].set_bool_value(status.from_snapshot);
+  fields["pods"].set_number_value(static_cast<double>(status.pods));
+  fields["workloads"].set_number_value(static_cast<double>(status.workloads));
+  fields["services"].set_number_value(static_cast<double>(status.services));
+  fields["policies"].set_number_value(static_cast<double>(status.policies));
+  fields["lastError"].set_string_value(status.last_error);
+  auto& certificates = *fields["certificates"].mutable_list_value();
+  for (const auto& certificate : status.certificates) {
+    auto& entry = *certificates.add_values()->mutable_struct_value()->mutable_fields();
+    entry["identity"].set_string_value(certificate.identity.to_string());
+    entry["serial"].set_string_value(certificate.serial);
+    entry["notAfter"].set_string_value(rfc3339(certificate.not_after));
+    entry["state"].set_string_value(certificate.state);
+  }
+  std::string json;
+  const auto written = google::protobuf::util::MessageToJsonString(root, &json);
+  return written.ok() ? json : "{}";
+}
+
+}  // namespace weft::node

@@ -1,0 +1,100 @@
+#include "ztunnel/node/pod_proxy.h"
+
+namespace weft::node {
+namespace {
+
+using runtime::SocketStream;
+using runtime::Task;
+
+// The pool owns its way to dial; a free coroutine because a capturing lambda may not be one.
+Task<Result<std::unique_ptr<runtime::ByteStream>>> dial_tunnel(PodProxy& proxy, SocketAddress to) {
+  std::unique_ptr<SocketStream> stream = CO_TRY(co_await proxy.dial_from_pod(to));
+  co_return std::unique_ptr<runtime::ByteStream>(std::move(stream));
+}
+
+}  // namespace
+
+PodProxy::PodProxy(WorkerContext& context, std::shared_ptr<const learn::Pod> pod)
+    : context_(context),
+      pool_(context.loop, [this](SocketAddress to) { return dial_tunnel(*this, to); }) {
+  listeners_.push_back(std::make_unique<Listeners>(*this, std::move(pod)));
+}
+
+PodProxy::~PodProxy() { CHECK(breakables_.empty()); }
+
+PodProxy::Listeners::Listeners(PodProxy& proxy, std::shared_ptr<const learn::Pod> of)
+    : pod(std::move(of)),
+      outbound(proxy.context_.loop, pod->outbound_listener.get(),
+               [&proxy](Fd connection) { return serve_outbound(proxy, std::move(connection)); }),
+      inbound(proxy.context_.loop, pod->inbound_listener.get(),
+              [&proxy](Fd connection) { return serve_inbound(proxy, std::move(connection)); }) {}
+
+void PodProxy::start() {
+  acceptors_.spawn(listeners_.back()->outbound.run());
+  acceptors_.spawn(listeners_.back()->inbound.run());
+}
+
+void PodProxy::adopt(std::shared_ptr<const learn::Pod> pod) {
+  Listeners& old = *listeners_.back();
+  listeners_.push_back(std::make_unique<Listeners>(*this, std::move(pod)));
+  start();
+  acceptors_.spawn(retire_listeners(old));
+}
+
+Task<void> PodProxy::retire_listeners(Listeners& listeners) {
+  const auto until = context_.loop.now() + kListenerHandover;
+  while (!stopping_ && context_.loop.now() < until) {
+    co_await context_.loop.sleep(std::chrono::milliseconds(200));
+  }
+  listeners.outbound.stop();
+  listeners.inbound.stop();
+}
+
+Task<void> PodProxy::stop() {
+  stopping_ = true;
+  for (const auto& listeners : listeners_) {
+    listeners->outbound.stop();
+    listeners->inbound.stop();
+  }
+  // An abort lets a connection end, which takes it out of the set: go through a copy.
+  const std::set<Breakable*> open = breakables_;
+  for (Breakable* breakable : open) {
+    if (breakables_.contains(breakable)) breakable->abort_();
+  }
+  co_await pool_.close(std::chrono::milliseconds(0));
+  while (!breakables_.empty()) co_await quiet_.wait();
+  co_await acceptors_.join();
+}
+
+Task<Result<std::unique_ptr<SocketStream>>> PodProxy::dial_application(SocketAddress client,
+                                                                       SocketAddress application) {
+  runtime::DialOptions options;
+  options.netns_fd = pod().netns.get();
+  options.source = client;
+  options.transparent = true;
+  options.mark = kInnerLegMark;
+  options.bind_to_device = "lo";
+  options.timeout = kApplicationConnectTimeout;
+  return runtime::dial(context_.loop, application, std::move(options));
+}
+
+Task<Result<std::unique_ptr<SocketStream>>> PodProxy::dial_from_pod(SocketAddress to) {
+  runtime::DialOptions options;
+  options.netns_fd = pod().netns.get();
+  return runtime::dial(context_.loop, to, std::move(options));
+}
+
+PodProxy::Breakable::Breakable(PodProxy& proxy, std::function<void()> abort)
+    : proxy_(proxy), abort_(std::move(abort)) {
+  proxy_.breakables_.insert(this);
+  // The pod went away between accept and here.
+  if (proxy_.stopping_) abort_();
+}
+
+PodProxy::Breakable::~Breakable() {
+  proxy_.breakables_.erase(this);
+  // May end stop() and with it the proxy: nothing of it is touched after this.
+  if (proxy_.stopping_ && proxy_.breakables_.empty()) proxy_.quiet_.wake();
+}
+
+}  // namespace weft::node

@@ -1,0 +1,111 @@
+#pragma once
+
+#include "ztunnel/hbone/pool.h"
+#include "ztunnel/learn/view.h"
+#include "ztunnel/node/report.h"
+#include "ztunnel/runtime/socket.h"
+#include "ztunnel/runtime/sync.h"
+
+#include <functional>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+
+namespace weft::node {
+
+class PodProxy;
+
+// How long a new connection waits for what it cannot do without: the first configuration, its own
+// workload, its certificate. Istio's ztunnel waits as long; then the connection is refused.
+constexpr std::chrono::seconds kConfigurationWait{5};
+constexpr std::chrono::seconds kIdentityWait{10};
+constexpr std::chrono::seconds kHandshakeTimeout{10};
+constexpr std::chrono::seconds kApplicationConnectTimeout{10};
+// How long the listeners of an agent that has restarted are still accepted from: nothing new
+// arrives there once the new ones are in force, so this only has to cover what was queued.
+constexpr std::chrono::seconds kListenerHandover{5};
+
+// SO_MARK of the leg to the application: what carries it, and by tcp_fwmark_accept the
+// application's answers, over the pod's loopback (reference: capture-edges.md D).
+constexpr uint32_t kInnerLegMark = 0x539;
+
+struct NodeConfig {
+  std::string node_name;
+  std::string cluster_id = "Kubernetes";
+};
+
+// What the proxies of one worker share. Lives as long as the worker.
+struct WorkerContext {
+  runtime::Loop& loop;
+  learn::View& view;
+  telemetry::Shard& metrics;
+  const NodeConfig& config;
+  std::mt19937_64 random;
+  // The proxy of a pod of this node by its workload's uid; null where it is not ours.
+  std::function<PodProxy*(const learn::Workload&)> local_proxy;
+};
+
+// One pod on one worker: accepts from the pod's two listeners and serves what comes. Every worker
+// has one of each pod, so a busy pod may use all cores. Belongs to the worker's thread.
+class PodProxy {
+ public:
+  PodProxy(WorkerContext& context, std::shared_ptr<const learn::Pod> pod);
+  ~PodProxy();  // stop() must have completed
+
+  void start();
+  // The same pod with new listeners: its agent has restarted. The old ones are served on until what
+  // was queued on them is taken; connections that are open are not touched.
+  void adopt(std::shared_ptr<const learn::Pod> pod);
+  // Accepts nothing more, breaks what is open, and returns when all of it has ended.
+  runtime::Task<void> stop();
+  void retire(const SpiffeId& identity) { pool_.retire(identity); }
+
+  WorkerContext& context() { return context_; }
+  const learn::Pod& pod() const { return *listeners_.back()->pod; }
+  hbone::Pool& pool() { return pool_; }
+
+  // Connects to the pod's own application as `client` (port 0: any port of that address).
+  runtime::Task<Result<std::unique_ptr<runtime::SocketStream>>> dial_application(
+      SocketAddress client, SocketAddress application);
+  // Connects from where the pod stands.
+  runtime::Task<Result<std::unique_ptr<runtime::SocketStream>>> dial_from_pod(SocketAddress to);
+
+  // Something that stop() must be able to break. Unregisters itself.
+  class Breakable {
+   public:
+    Breakable(PodProxy& proxy, std::function<void()> abort);
+    ~Breakable();
+    Breakable(const Breakable&) = delete;
+    Breakable& operator=(const Breakable&) = delete;
+
+   private:
+    friend class PodProxy;
+    PodProxy& proxy_;
+    std::function<void()> abort_;
+  };
+
+ private:
+  struct Listeners {
+    Listeners(PodProxy& proxy, std::shared_ptr<const learn::Pod> of);
+    std::shared_ptr<const learn::Pod> pod;
+    runtime::Acceptor outbound;
+    runtime::Acceptor inbound;
+  };
+  runtime::Task<void> retire_listeners(Listeners& listeners);
+
+  WorkerContext& context_;
+  hbone::Pool pool_;
+  std::vector<std::unique_ptr<Listeners>> listeners_;  // the last is the present one
+  runtime::TaskScope acceptors_;
+  std::set<Breakable*> breakables_;
+  runtime::Event quiet_;  // woken when a stopping proxy's last breakable is gone
+  bool stopping_ = false;
+};
+
+// One captured connection of the pod's own processes.
+runtime::Task<void> serve_outbound(PodProxy& proxy, Fd connection);
+// One connection from outside the pod: HBONE on port 15008, plain text elsewhere.
+runtime::Task<void> serve_inbound(PodProxy& proxy, Fd connection);
+
+}  // namespace weft::node

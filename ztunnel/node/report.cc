@@ -1,0 +1,134 @@
+#include "ztunnel/node/report.h"
+
+#include "ztunnel/node/pod_proxy.h"
+
+namespace weft::node {
+namespace {
+
+void fill_peer(telemetry::AccessPeer& peer, const learn::Workload& workload) {
+  peer.workload = workload.name;
+  peer.ns = workload.ns;
+  peer.cluster = workload.cluster_id;
+}
+
+telemetry::WorkloadLabels labels_of(const learn::Workload* workload,
+                                    const telemetry::AccessPeer& peer) {
+  telemetry::WorkloadLabels labels;
+  if (peer.identity) labels.principal = &*peer.identity;
+  if (workload == nullptr) return labels;
+  labels.known = true;
+  labels.workload = workload->workload_name;
+  labels.workload_namespace = workload->ns;
+  labels.canonical_service = workload->canonical_name;
+  labels.canonical_revision = workload->canonical_revision;
+  labels.app = workload->canonical_name;
+  labels.version = workload->canonical_revision;
+  labels.cluster = workload->cluster_id;
+  return labels;
+}
+
+// A peer that went away, or that we sent away, is how connections end; anything else is worth a
+// word.
+bool is_ordinary_end(Code code) {
+  return code == Code::kReset || code == Code::kClosed || code == Code::kCancelled;
+}
+
+}  // namespace
+
+Report::Report(WorkerContext& context, Direction direction, const SocketAddress& client,
+               const SocketAddress& destination)
+    : context_(context), since_(context.loop.now()) {
+  record.direction = direction;
+  record.source.address = client;
+  record.destination.address = destination;
+}
+
+Report::~Report() {
+  if (!finished_) failed(Error(Code::kCancelled, "connection abandoned"), Flag::kConnect);
+}
+
+void Report::source(std::shared_ptr<const learn::Workload> workload) {
+  fill_peer(record.source, *workload);
+  source_ = std::move(workload);
+}
+
+void Report::destination(std::shared_ptr<const learn::Workload> workload) {
+  fill_peer(record.destination, *workload);
+  destination_ = std::move(workload);
+}
+
+void Report::destination_service(const learn::Service& service) {
+  record.destination_service = service.hostname;
+  service_namespace_ = service.ns;
+  service_name_ = service.name;
+}
+
+void Report::service_from_forwarded(std::string_view forwarded, const learn::State& state) {
+  constexpr std::string_view kHost = "host=";
+  const size_t at = forwarded.find(kHost);
+  if (at == std::string_view::npos || !destination_) return;
+  std::string_view host = forwarded.substr(at + kHost.size());
+  host = host.substr(0, host.find_first_of(";,"));
+  if (host.size() >= 2 && host.front() == '"' && host.back() == '"') {
+    host = host.substr(1, host.size() - 2);
+  }
+  for (const auto& [key, ports] : destination_->services) {
+    const size_t slash = key.find('/');
+    if (slash == std::string::npos || std::string_view(key).substr(slash + 1) != host) continue;
+    if (auto service = state.service_by_key(key)) destination_service(*service);
+    return;
+  }
+}
+
+telemetry::ConnectionCounters Report::counters(Flag flag) {
+  telemetry::ConnectionLabels labels;
+  labels.reporter = record.direction == Direction::kOutbound ? telemetry::Reporter::kSource
+                                                             : telemetry::Reporter::kDestination;
+  labels.source = labels_of(source_.get(), record.source);
+  labels.destination = labels_of(destination_.get(), record.destination);
+  labels.destination_service = record.destination_service;
+  labels.destination_service_namespace = service_namespace_;
+  labels.destination_service_name = service_name_;
+  labels.flag = flag;
+  labels.mutual_tls = mutual_tls;
+  return context_.metrics.connection(labels);
+}
+
+void Report::opened() {
+  telemetry::ConnectionCounters series = counters(Flag::kNone);
+  series.opened();
+  bytes.counters = series;
+  telemetry::log_connection_opened(record);
+}
+
+void Report::closed(const std::optional<Error>& broken) {
+  if (bytes.counters) bytes.counters->closed();
+  if (broken && !is_ordinary_end(broken->code)) {
+    finish(*broken);
+  } else {
+    finish(std::nullopt);
+  }
+}
+
+void Report::failed(const Error& error, Flag flag) {
+  telemetry::ConnectionCounters series = counters(flag);
+  series.opened();
+  series.failed();
+  series.closed();
+  finish(error);
+}
+
+void Report::finish(std::optional<Error> error) {
+  finished_ = true;
+  // The log says what this side sent towards where the connection goes: outbound the request,
+  // inbound the response.
+  const bool outbound = record.direction == Direction::kOutbound;
+  record.bytes_sent = outbound ? bytes.sent : bytes.received;
+  record.bytes_received = outbound ? bytes.received : bytes.sent;
+  record.duration =
+      std::chrono::duration_cast<std::chrono::milliseconds>(context_.loop.now() - since_);
+  record.error = std::move(error);
+  telemetry::log_connection_complete(record);
+}
+
+}  // namespace weft::node

@@ -1,0 +1,62 @@
+#pragma once
+
+#include "ztunnel/learn/state.h"
+#include "ztunnel/node/relay.h"
+#include "ztunnel/telemetry/access_log.h"
+#include "ztunnel/telemetry/metrics.h"
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace weft::node {
+
+struct WorkerContext;
+
+using Direction = telemetry::AccessRecord::Direction;
+using Flag = telemetry::Flag;
+
+// What one connection leaves behind: its access log line and its metrics. Made when the connection
+// is, filled in as the phases learn who talks to whom; a connection that ends without having said
+// how is reported as abandoned, so no path can forget the log.
+class Report {
+ public:
+  Report(WorkerContext& context, Direction direction, const SocketAddress& client,
+         const SocketAddress& destination);
+  ~Report();
+  Report(const Report&) = delete;
+  Report& operator=(const Report&) = delete;
+
+  telemetry::AccessRecord record;
+  bool mutual_tls = false;  // only where the bytes of this leg are really encrypted
+  RelayBytes bytes;         // counted by relay(); the metrics follow while it runs
+
+  void source(std::shared_ptr<const learn::Workload> workload);
+  void destination(std::shared_ptr<const learn::Workload> workload);
+  void destination_service(const learn::Service& service);
+  // The host= of a Forwarded header, if this workload belongs to such a service: a label, no more.
+  void service_from_forwarded(std::string_view forwarded, const learn::State& state);
+
+  // The bytes begin to flow.
+  void opened();
+  // They have ended. A peer's reset is an ordinary end.
+  void closed(const std::optional<Error>& broken);
+  // It never came to that.
+  void failed(const Error& error, Flag flag);
+
+ private:
+  telemetry::ConnectionCounters counters(Flag flag);
+  void finish(std::optional<Error> error);
+
+  WorkerContext& context_;
+  std::chrono::steady_clock::time_point since_;
+  std::shared_ptr<const learn::Workload> source_;
+  std::shared_ptr<const learn::Workload> destination_;
+  std::string service_namespace_;
+  std::string service_name_;
+  bool finished_ = false;
+};
+
+}  // namespace weft::node

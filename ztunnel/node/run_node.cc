@@ -1,0 +1,191 @@
+#include "ztunnel/node/run_node.h"
+
+#include "ztunnel/base/flags.h"
+#include "ztunnel/base/log.h"
+#include "ztunnel/node/endpoints.h"
+#include "ztunnel/node/worker.h"
+
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <thread>
+
+namespace weft::node {
+namespace {
+
+using runtime::Loop;
+using runtime::Task;
+
+// More workers than this on one node would be a mistake in the command line.
+constexpr int64_t kWorkersMax = 256;
+
+const std::vector<weft::Flag>& known_flags() {
+  using Kind = weft::Flag::Kind;
+  static const std::vector<weft::Flag> flags{
+      {.name = "node", .value = "NAME", .help = "the node it runs on", .kind = Kind::kRequired},
+      {.name = "control", .value = "IP:PORT", .help = "xDS and CA", .kind = Kind::kRequired},
+      {.name = "control-name",
+       .value = "NAME",
+       .help = "what control's certificate must prove",
+       .kind = Kind::kRequired},
+      {.name = "control-roots",
+       .value = "FILE",
+       .help = "roots to verify control by (PEM)",
+       .kind = Kind::kRequired},
+      {.name = "token",
+       .value = "FILE",
+       .help = "bearer token for control",
+       .kind = Kind::kRequired},
+      {.name = "zds-socket",
+       .value = "PATH",
+       .help = "the node agent's ZDS socket",
+       .kind = Kind::kRequired},
+      {.name = "snapshot", .value = "FILE", .help = "where the last configuration is kept"},
+      {.name = "workers", .value = "N", .help = "worker threads; 0: one a core", .fallback = "0"},
+      {.name = "backend", .value = "uring|epoll|best", .help = "event loop", .fallback = "best"},
+      {.name = "trust-domain", .value = "NAME", .fallback = "cluster.local"},
+      {.name = "cluster-id", .value = "NAME", .fallback = "Kubernetes"},
+      {.name = "certificate-ttl",
+       .value = "SECONDS",
+       .help = "lifetime to ask the CA for",
+       .fallback = "86400"},
+      {.name = "log-level", .value = "error|warn|info|debug", .fallback = "info"},
+  };
+  return flags;
+}
+
+Result<void> set_log_level(const std::string& name) {
+  using log::Level;
+  for (const auto& [known, level] :
+       {std::pair{"error", Level::kError}, std::pair{"warn", Level::kWarn},
+        std::pair{"info", Level::kInfo}, std::pair{"debug", Level::kDebug}}) {
+    if (name == known) {
+      log::set_level(level);
+      return {};
+    }
+  }
+  return fail(Code::kInvalid,
+              "--log-level: expected error, warn, info or debug, got \"" + name + "\"");
+}
+
+Result<std::unique_ptr<Loop>> make_loop(const std::string& backend) {
+  if (backend == "best") return Loop::create_best();
+  if (backend == "uring") return Loop::create(runtime::Backend::kUring);
+  if (backend == "epoll") return Loop::create(runtime::Backend::kEpoll);
+  return fail(Code::kInvalid, "--backend: expected uring, epoll or best, got \"" + backend + "\"");
+}
+
+// A node's connections are descriptors: take all that the system lets us have.
+void raise_file_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+learn::LearnerConfig learner_config(const Flags& flags, int64_t certificate_ttl_s) {
+  learn::LearnerConfig config;
+  config.node_name = flags.get("node");
+  config.cluster_id = flags.get("cluster-id");
+  config.trust_domain = flags.get("trust-domain");
+  config.control_address = flags.get("control");
+  config.control_server_name = flags.get("control-name");
+  config.control_roots_file = flags.get("control-roots");
+  config.token_file = flags.get("token");
+  config.zds_socket = flags.get("zds-socket");
+  config.snapshot_file = flags.get("snapshot");
+  config.certificate_ttl = std::chrono::seconds(certificate_ttl_s);
+  return config;
+}
+
+Result<std::vector<std::unique_ptr<Worker>>> make_workers(const Flags& flags,
+                                                          learn::Learner& learner,
+                                                          telemetry::Registry& metrics,
+                                                          const NodeConfig& config) {
+  int64_t count = TRY(flags.number("workers", 0, kWorkersMax));
+  if (count == 0) count = std::max(1U, std::thread::hardware_concurrency());
+  std::vector<std::unique_ptr<Worker>> workers;
+  for (int64_t i = 0; i < count; ++i) {
+    std::unique_ptr<Loop> loop = TRY(make_loop(flags.get("backend")));
+    workers.push_back(
+        std::make_unique<Worker>(std::move(loop), learner, metrics.add_shard(), config));
+  }
+  return workers;
+}
+
+Task<void> run_learner(learn::Learner& learner) { co_await learner.run(); }
+
+// Waits for a signal to end, then ends things in the order in which they were made.
+Task<void> until_signal(Loop& loop, int signals, learn::Learner& learner, Endpoints& endpoints,
+                        std::vector<std::unique_ptr<Worker>>& workers,
+                        std::vector<std::thread>& threads, runtime::TaskScope& tasks) {
+  co_await loop.poll(signals, POLLIN);
+  log::info("ztunnel").say("signal received, stopping");
+  for (const auto& worker : workers) worker->request_stop();
+  for (std::thread& thread : threads) thread.join();
+  co_await endpoints.stop();
+  learner.stop();
+  co_await tasks.join();
+  loop.stop();
+}
+
+Result<void> run(const Flags& flags) {
+  TRY(set_log_level(flags.get("log-level")));
+  const int64_t ttl_s = TRY(flags.number("certificate-ttl", 1, 90 * 24 * 3600));
+  raise_file_limit();
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);  // inherited by the workers
+  const Fd signals(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
+
+  const NodeConfig config{flags.get("node"), flags.get("cluster-id")};
+  telemetry::Registry metrics;
+  metrics.add_process_metrics("ztunnel", "weft");
+  std::unique_ptr<Loop> loop = TRY(make_loop(flags.get("backend")));
+  auto learner = TRY(learn::Learner::make(*loop, learner_config(flags, ttl_s)));
+  Endpoints endpoints(*loop, metrics, *learner);
+  TRY(endpoints.listen());
+  auto workers = TRY(make_workers(flags, *learner, metrics, config));
+
+  std::vector<std::thread> threads;
+  for (const auto& worker : workers) {
+    threads.emplace_back([raw = worker.get()] { raw->run(); });
+  }
+  runtime::TaskScope tasks;
+  tasks.spawn(run_learner(*learner));
+  endpoints.start();
+  loop->spawn(until_signal(*loop, signals.get(), *learner, endpoints, workers, threads, tasks));
+  log::info("ztunnel")
+      .bare("node", config.node_name)
+      .bare("backend", runtime::to_string(loop->backend()))
+      .field("workers", static_cast<int64_t>(workers.size()))
+      .say("started");
+  loop->run();
+  return {};
+}
+
+}  // namespace
+
+int run_node(const std::vector<std::string>& args) {
+  const auto flags = Flags::parse(args, known_flags());
+  if (!flags) {
+    std::fprintf(stderr, "weft-ztunnel node: %s\n", flags.error().to_string().c_str());
+    return 2;
+  }
+  if (flags->help()) {
+    std::fputs(Flags::help_text("weft-ztunnel node", known_flags()).c_str(), stdout);
+    return 0;
+  }
+  if (const auto ran = run(*flags); !ran) {
+    std::fprintf(stderr, "weft-ztunnel node: %s\n", ran.error().to_string().c_str());
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace weft::node

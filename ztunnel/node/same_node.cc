@@ -1,0 +1,70 @@
+#include "ztunnel/node/same_node.h"
+
+#include "ztunnel/node/inbound_policy.h"
+
+namespace weft::node {
+namespace {
+
+using runtime::Buffer;
+using runtime::SocketStream;
+using runtime::Task;
+
+// The leg to the application, with the destination's half of the report.
+class SameNodeStream final : public runtime::ByteStream {
+ public:
+  SameNodeStream(PodProxy& destination, std::unique_ptr<SocketStream> application,
+                 std::unique_ptr<Report> report)
+      : breakable_(destination, [this] { abort(); }),
+        application_(std::move(application)),
+        report_(std::move(report)) {
+    report_->opened();
+  }
+  ~SameNodeStream() override { report_->closed(std::nullopt); }
+
+  Task<Result<Buffer>> read() override {
+    Buffer bytes = CO_TRY(co_await application_->read());
+    report_->bytes.add_received(bytes.size());
+    co_return bytes;
+  }
+  Task<Result<void>> write(Buffer bytes) override {
+    report_->bytes.add_sent(bytes.size());
+    return application_->write(std::move(bytes));
+  }
+  Task<Result<void>> shutdown_write() override { return application_->shutdown_write(); }
+  void abort() override {
+    if (application_) application_->abort();
+  }
+
+ private:
+  PodProxy::Breakable breakable_;  // first: the destination's proxy may end with it
+  std::unique_ptr<SocketStream> application_;
+  std::unique_ptr<Report> report_;
+};
+
+}  // namespace
+
+Task<std::expected<std::unique_ptr<runtime::ByteStream>, SameNodeError>> open_same_node(
+    PodProxy& destination, const learn::State& state, std::shared_ptr<const learn::Workload> source,
+    SocketAddress client, ToWorkload to) {
+  auto report =
+      std::make_unique<Report>(destination.context(), Direction::kInbound, client, to.address);
+  report->record.source.identity = source->identity;
+  report->source(source);
+  report->record.destination.identity = to.workload->identity;
+  report->destination(to.workload);
+
+  const policy::Connection connection{source->identity, client.ip, to.address};
+  if (Result<void> allowed = authorize_inbound(state, *to.workload, connection); !allowed) {
+    report->failed(allowed.error(), Flag::kDenied);
+    co_return std::unexpected(SameNodeError{std::move(allowed.error()), Flag::kDenied});
+  }
+  auto application = co_await destination.dial_application(client, to.address);
+  if (!application) {
+    report->failed(application.error(), Flag::kConnect);
+    co_return std::unexpected(SameNodeError{std::move(application.error()), Flag::kConnect});
+  }
+  co_return std::make_unique<SameNodeStream>(destination, std::move(*application),
+                                             std::move(report));
+}
+
+}  // namespace weft::node

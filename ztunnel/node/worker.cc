@@ -1,0 +1,70 @@
+#include "ztunnel/node/worker.h"
+
+namespace weft::node {
+
+using runtime::Task;
+
+Worker::Worker(std::unique_ptr<runtime::Loop> loop, learn::Learner& learner,
+               telemetry::Shard& metrics, const NodeConfig& config)
+    : loop_(std::move(loop)),
+      view_(learner.make_view(*loop_)),
+      context_{.loop = *loop_,
+               .view = *view_,
+               .metrics = metrics,
+               .config = config,
+               .random = std::mt19937_64(std::random_device{}()),
+               .local_proxy = [this](const learn::Workload& workload) {
+                 return local_proxy(workload);
+               }} {
+  loop_->post([this] { view_->observe(this); });
+}
+
+Worker::~Worker() { CHECK(proxies_.empty()); }
+
+void Worker::run() { loop_->run(); }
+
+void Worker::request_stop() {
+  loop_->post([this] { loop_->spawn(stop_all()); });
+}
+
+void Worker::pod_added(std::shared_ptr<const learn::Pod> pod) {
+  const auto present = proxies_.find(pod->uid);
+  if (present != proxies_.end()) {
+    present->second->adopt(std::move(pod));
+    return;
+  }
+  const std::string uid = pod->uid;
+  auto proxy = std::make_unique<PodProxy>(context_, std::move(pod));
+  by_name_[{proxy->pod().ns, proxy->pod().name}] = proxy.get();
+  proxies_.emplace(uid, std::move(proxy)).first->second->start();
+}
+
+void Worker::pod_removed(const std::string& uid) {
+  const auto found = proxies_.find(uid);
+  if (found == proxies_.end()) return;
+  std::unique_ptr<PodProxy> proxy = std::move(found->second);
+  proxies_.erase(found);
+  by_name_.erase({proxy->pod().ns, proxy->pod().name});
+  leaving_.spawn(stop_proxy(std::move(proxy)));
+}
+
+void Worker::identity_renewed(const SpiffeId& identity) {
+  for (const auto& [uid, proxy] : proxies_) proxy->retire(identity);
+}
+
+Task<void> Worker::stop_proxy(std::unique_ptr<PodProxy> proxy) { co_await proxy->stop(); }
+
+Task<void> Worker::stop_all() {
+  view_->observe(nullptr);
+  while (!proxies_.empty()) pod_removed(std::string(proxies_.begin()->first));
+  co_await leaving_.join();
+  loop_->stop();
+}
+
+PodProxy* Worker::local_proxy(const learn::Workload& workload) {
+  if (workload.node != context_.config.node_name) return nullptr;
+  const auto found = by_name_.find({workload.ns, workload.name});
+  return found == by_name_.end() ? nullptr : found->second;
+}
+
+}  // namespace weft::node

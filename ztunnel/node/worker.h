@@ -1,0 +1,43 @@
+#pragma once
+
+#include "ztunnel/learn/view.h"
+#include "ztunnel/node/pod_proxy.h"
+#include "ztunnel/runtime/loop.h"
+#include "ztunnel/runtime/sync.h"
+
+#include <map>
+#include <memory>
+#include <string>
+
+namespace weft::node {
+
+// One worker: a loop, and on it one PodProxy for each pod of this node. Everything here but the
+// constructor and request_stop() runs on the worker's own thread; what it shares with other workers
+// are immutable snapshots and the pods' listening sockets.
+class Worker final : public learn::PodObserver {
+ public:
+  Worker(std::unique_ptr<runtime::Loop> loop, learn::Learner& learner, telemetry::Shard& metrics,
+         const NodeConfig& config);
+  ~Worker() override;
+
+  void run();           // the worker's thread: until request_stop() has broken everything
+  void request_stop();  // any thread
+
+  void pod_added(std::shared_ptr<const learn::Pod> pod) override;
+  void pod_removed(const std::string& uid) override;
+  void identity_renewed(const SpiffeId& identity) override;
+
+ private:
+  runtime::Task<void> stop_all();
+  runtime::Task<void> stop_proxy(std::unique_ptr<PodProxy> proxy);
+  PodProxy* local_proxy(const learn::Workload& workload);
+
+  std::unique_ptr<runtime::Loop> loop_;
+  std::unique_ptr<learn::View> view_;
+  WorkerContext context_;
+  std::map<std::string, std::unique_ptr<PodProxy>> proxies_;          // by uid
+  std::map<std::pair<std::string, std::string>, PodProxy*> by_name_;  // namespace, name
+  runtime::TaskScope leaving_;
+};
+
+}  // namespace weft::node
