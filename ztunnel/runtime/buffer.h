@@ -57,6 +57,10 @@ class Buffer {
   // storage's only user.
   std::span<uint8_t> tail();
   void extend(size_t bytes) { end_ += static_cast<uint32_t>(bytes); }
+  // Bytes in front of data() that a header may be written into (data() - n), then called part of
+  // the data. They are free only as long as no other Buffer shares the storage in front of this.
+  size_t headroom() const { return begin_; }
+  void extend_front(size_t bytes) { begin_ -= static_cast<uint32_t>(bytes); }
   void trim_front(size_t bytes) { begin_ += static_cast<uint32_t>(bytes); }
   void trim_to(size_t bytes) { end_ = begin_ + static_cast<uint32_t>(bytes); }
   // Another Buffer over data()[offset .. offset+length), sharing the storage.
@@ -87,9 +91,16 @@ class BufferPool {
   BufferPool& operator=(const BufferPool&) = delete;
   ~BufferPool();  // every Buffer of this pool must be gone
 
-  Buffer get();                           // empty, with headroom; tail() is kBufferBytes long
-  Buffer copy_of(std::string_view text);  // at most kBufferBytes
-  size_t in_use() const { return in_use_; }
+  Buffer get();                              // empty, with headroom; tail() is kBufferBytes long
+  Buffer copy_of(std::string_view text);     // at most kBufferBytes
+  size_t in_use() const { return in_use_; }  // storages that Buffers hold
+
+  // For a backend that lends storages to the kernel: they count as in use only once they carry
+  // bytes. take() and then adopt() or give_back().
+  detail::BufferStorage* take();
+  static uint8_t* payload_of(detail::BufferStorage* storage);  // kBufferBytes, behind the headroom
+  Buffer adopt(detail::BufferStorage* storage, size_t bytes);
+  void give_back(detail::BufferStorage* storage) noexcept;
 
  private:
   friend void detail::release(detail::BufferStorage*) noexcept;

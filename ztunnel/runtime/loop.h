@@ -41,6 +41,7 @@ struct Operation {
   socklen_t address_length = 0;
 
   int result = 0;
+  bool cancelled = false;  // cancel() was asked for
   std::coroutine_handle<> waiter{};
   Operation* next = nullptr;  // for the backend's lists
   Operation* previous = nullptr;
@@ -60,7 +61,8 @@ class Loop {
   static Result<std::unique_ptr<Loop>> create_best();
   virtual ~Loop() = default;
 
-  // Runs until stop(). Everything below is for the thread that runs it, before or during run(),
+  // Runs until stop(); a stop() that came before makes it return at once. May be run again, on the
+  // same thread. Everything below is for the thread that runs it, before or during run(),
   // except stop() and post().
   void run();
   void stop();                                      // any thread
@@ -92,14 +94,19 @@ class Loop {
  protected:
   friend struct Operation;
   Loop();
+  virtual void prepare() {}  // first thing in run(), on the thread that will run
+  void refresh_now();        // for turn(), once it has waited
   // Makes the call or queues it; true: done at once, result is set.
   virtual bool begin(Operation& operation) = 0;
-  // Waits until something completes or `timeout` passes, and resumes who waited.
+  // Waits until something completes or `timeout` passes, and resumes who waited. Negative: no
+  // limit.
   virtual void turn(std::chrono::milliseconds timeout) = 0;
   virtual void wake() = 0;  // any thread
 
  private:
   struct Shared;  // mailbox and timers; see loop.cc
+  bool is_own_thread() const;
+  std::chrono::milliseconds time_to_next_timer() const;
   BufferPool buffers_;
   std::shared_ptr<Shared> shared_;
 };
@@ -117,6 +124,7 @@ class Deadline {
 
  private:
   Loop& loop_;
+  std::move_only_function<void()> on_timeout_;
   bool expired_ = false;
   TimerId timer_ = 0;
 };

@@ -4,6 +4,7 @@
 #include "ztunnel/base/ip.h"
 #include "ztunnel/runtime/loop.h"
 #include "ztunnel/runtime/stream.h"
+#include "ztunnel/runtime/sync.h"
 
 #include <functional>
 #include <memory>
@@ -67,11 +68,14 @@ class Acceptor {
   void stop();
 
  private:
+  Task<void> pause();
+
   Loop& loop_;
   int listener_;
   Handler handle_;
   bool stopped_ = false;
   bool running_ = false;
+  Event resume_;  // ends a pause
 };
 
 }  // namespace weft::runtime
