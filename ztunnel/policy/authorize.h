@@ -47,5 +47,8 @@ Verdict authorize(const PolicyList& policies, const Connection& connection);
 const std::string& key_of(const Policy& policy);  // "ns/name"
 istio::security::Scope scope_of(const Policy& policy);
 const std::string& namespace_of(const Policy& policy);
+// What in the resource only a newer version understands; empty: nothing. Such a DENY always
+// matches, such an ALLOW never does.
+const std::string& caveat_of(const Policy& policy);
 
 }  // namespace weft::policy
