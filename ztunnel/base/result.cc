@@ -58,6 +58,7 @@ Code code_of(int error_number) {
     case EAGAIN:
     case EBUSY:
     case EADDRINUSE:
+    case EADDRNOTAVAIL:
     case ENETUNREACH:
     case EHOSTUNREACH:
     case ENETDOWN:

@@ -25,9 +25,20 @@ PodProxy::~PodProxy() { CHECK(breakables_.empty()); }
 PodProxy::Listeners::Listeners(PodProxy& proxy, std::shared_ptr<const learn::Pod> of)
     : pod(std::move(of)),
       outbound(proxy.context_.loop, pod->outbound_listener.get(),
-               [&proxy](Fd connection) { return serve_outbound(proxy, std::move(connection)); }),
-      inbound(proxy.context_.loop, pod->inbound_listener.get(),
-              [&proxy](Fd connection) { return serve_inbound(proxy, std::move(connection)); }) {}
+               [&proxy](Fd connection) {
+                 return proxy.serve(serve_outbound(proxy, std::move(connection)));
+               }),
+      inbound(proxy.context_.loop, pod->inbound_listener.get(), [&proxy](Fd connection) {
+        return proxy.serve(serve_inbound(proxy, std::move(connection)));
+      }) {}
+
+Task<void> PodProxy::serve(Task<void> connection) {
+  ++connections_;
+  co_await std::move(connection);
+  --connections_;
+  // May end stop() and with it the proxy: nothing of it is touched after this.
+  if (stopping_ && connections_ == 0) quiet_.wake();
+}
 
 void PodProxy::start() {
   acceptors_.spawn(listeners_.back()->outbound.run());
@@ -62,7 +73,7 @@ Task<void> PodProxy::stop() {
     if (breakables_.contains(breakable)) breakable->abort_();
   }
   co_await pool_.close(std::chrono::milliseconds(0));
-  while (!breakables_.empty()) co_await quiet_.wait();
+  while (!breakables_.empty() || connections_ > 0) co_await quiet_.wait();
   co_await acceptors_.join();
 }
 
@@ -75,7 +86,13 @@ Task<Result<std::unique_ptr<SocketStream>>> PodProxy::dial_application(SocketAdd
   options.mark = kInnerLegMark;
   options.bind_to_device = "lo";
   options.timeout = kApplicationConnectTimeout;
-  return runtime::dial(context_.loop, application, std::move(options));
+  auto connected = co_await runtime::dial(context_.loop, application, options);
+  // The same client port towards the same application, through two services or just closed: the
+  // client's address still holds, its port then cannot.
+  const bool taken = !connected && connected.error().code == Code::kUnavailable && client.port != 0;
+  if (!taken) co_return connected;
+  options.source->port = 0;
+  co_return co_await runtime::dial(context_.loop, application, options);
 }
 
 Task<Result<std::unique_ptr<SocketStream>>> PodProxy::dial_from_pod(SocketAddress to) {

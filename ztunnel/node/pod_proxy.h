@@ -93,13 +93,15 @@ class PodProxy {
     runtime::Acceptor inbound;
   };
   runtime::Task<void> retire_listeners(Listeners& listeners);
+  runtime::Task<void> serve(runtime::Task<void> connection);  // counted, for stop() to wait
 
   WorkerContext& context_;
   hbone::Pool pool_;
   std::vector<std::unique_ptr<Listeners>> listeners_;  // the last is the present one
   runtime::TaskScope acceptors_;
   std::set<Breakable*> breakables_;
-  runtime::Event quiet_;  // woken when a stopping proxy's last breakable is gone
+  size_t connections_ = 0;
+  runtime::Event quiet_;  // woken when a stopping proxy's last connection is gone
   bool stopping_ = false;
 };
 
