@@ -19,7 +19,7 @@ struct AccessPeer {
   SocketAddress address;
   std::string workload;
   std::string ns;
-  std::optional<SpiffeId> identity;
+  std::optional<SpiffeId> identity;  // only where mutual TLS proved it
   std::string cluster;
 };
 
@@ -31,8 +31,8 @@ struct AccessRecord {
   std::string hbone_address;  // the CONNECT's :authority
   std::string destination_service;  // the host name
   Direction direction = Direction::kOutbound;
-  // By the direction's own view: outbound sends the request; the metrics have it the other way
-  // round on the inbound side.
+  // As the pod that the line is about sees it: outbound, the request is sent; inbound, it is
+  // received. (ConnectionCounters always calls the request received.)
   uint64_t bytes_sent = 0;
   uint64_t bytes_received = 0;
   std::chrono::milliseconds duration{0};

@@ -90,8 +90,8 @@ class ConnectionCounters {
   void opened() { series_->opened.add(1); }
   void closed() { series_->closed.add(1); }
   void failed() { series_->failed.add(1); }
-  // Istio's convention: received is the request (from the client), sent is the response (to the
-  // client); the access log has it the other way round.
+  // Istio's convention, whichever side reports: received is the request (from the client), sent is
+  // the response (to the client). An outbound access log line has it the other way round.
   void received(uint64_t bytes) { series_->received_bytes.add(bytes); }
   void sent(uint64_t bytes) { series_->sent_bytes.add(bytes); }
 

@@ -1,0 +1,41 @@
+#pragma once
+
+#include "ztunnel/tls/openssl.h"
+#include "ztunnel/tls/tls_stream.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+// How TLS is set up, and how a peer's certificate is judged. Internal to the room.
+
+namespace weft::tls {
+
+// OpenSSL's per-thread world: algorithms, random generator, locks. All Contexts of a thread share
+// one; it goes with the last of them.
+using Library = std::shared_ptr<OSSL_LIB_CTX>;
+Result<Library> library_of_this_thread();
+
+struct Context::Impl {
+  Library library;
+  SslContextPtr ssl;
+  std::string own_trust_domain;  // mesh only
+};
+
+enum class Role { kMeshClient, kMeshServer, kControlClient };
+
+// What one handshake expects of the peer, and what came of it.
+struct Verification {
+  Role role = Role::kMeshClient;
+  std::vector<SpiffeId> any_of;    // kMeshClient
+  std::string trust_domain;        // kMeshServer
+  std::string server_name;         // kControlClient
+  std::optional<SpiffeId> proven;  // out, mesh
+  std::string refusal;             // out: why the peer's certificate was refused
+};
+
+// Makes a session over no transport yet, of which `verification` must outlive the handshake.
+Result<SslPtr> make_ssl(Context::Impl& context, Verification& verification);
+
+}  // namespace weft::tls
