@@ -87,6 +87,7 @@ void Loop::run() {
     if (stop) break;
     turn(time_to_next_timer());
   }
+  finish();
   shared.running = false;
 }
 

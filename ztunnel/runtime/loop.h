@@ -94,7 +94,8 @@ class Loop {
  protected:
   friend struct Operation;
   Loop();
-  virtual void prepare() {}  // first thing in run(), on the thread that will run
+  virtual void prepare() {}  // first thing in run()
+  virtual void finish() {}   // last thing in run()
   void refresh_now();        // for turn(), once it has waited
   // Makes the call or queues it; true: done at once, result is set.
   virtual bool begin(Operation& operation) = 0;
