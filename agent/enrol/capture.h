@@ -1,0 +1,100 @@
+#pragma once
+
+#include "agent/enrol/bpffs.h"
+#include "agent/enrol/capture_object.h"
+#include "bpf/weft_abi.h"
+#include "ztunnel/base/fd.h"
+#include "ztunnel/base/ip.h"
+#include "ztunnel/base/result.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace weft::enrol {
+
+struct CaptureConfig {
+  std::string cgroup_root;  // a cgroup2 folder, ancestor of every pod and ztunnel: the mount's root
+  std::string bpffs;        // where pins are kept; a bpffs is mounted there if it is none
+  std::string name;         // of the folder below it: the node's name
+};
+
+// A pod as the kernel programs know it.
+struct CapturedPod {
+  uint64_t netns_cookie = 0;
+  uint32_t slot = 0;
+  uint32_t flags = 0;  // weft_pod_flag
+  IpAddress address;
+};
+
+// One of the counters that the programs keep, summed over CPUs.
+struct CaptureCount {
+  std::string name;
+  uint64_t value = 0;
+};
+
+// The kernel's side of capture: programs, maps, links. Everything lives in pins, so this object may
+// go (or be killed) and come back without anybody noticing: open() takes over what is pinned and
+// puts the present programs in place of the old ones, atomically.
+//
+// Not thread-safe; belongs to the agent's loop. Calls take up to some milliseconds (the verifier).
+class Capture {
+ public:
+  // Errors are for an operator: what is missing (root, BTF, cgroup2) or in the way (another owner
+  // that attached exclusively).
+  static Result<std::unique_ptr<Capture>> open(const CaptureConfig& config);
+  ~Capture();
+
+  struct Target {
+    int netns_fd = -1;
+    uint64_t netns_cookie = 0;
+    IpAddress address;
+    int inbound_listener = -1;
+    int outbound_listener = -1;
+    bool open_when_empty = false;  // what happens to connections once there is no listener
+  };
+  // From its return on new connections of the pod, both ways, come to the listeners. For a pod that
+  // is captured already: takes the new values over, with no moment in between. kLimit where all
+  // slots are taken. After an error nothing of a pod that was not captured before is left.
+  Result<void> add(const Target& target);
+  // From its return on new connections are not captured. What is not captured is fine.
+  Result<void> remove(uint64_t netns_cookie);
+
+  Result<std::vector<CapturedPod>> pods() const;
+  std::optional<CapturedPod> find(uint64_t netns_cookie) const;
+  // Cookies of the sockets in the pod's slot; 0: empty.
+  struct SlotSockets {
+    uint64_t inbound = 0;
+    uint64_t outbound = 0;
+  };
+  SlotSockets slot_sockets(uint32_t slot) const;
+
+  // Tasks of this cgroup are ztunnel: their connections are never captured. At most
+  // WEFT_PROXIES_MAX (kLimit).
+  Result<void> add_proxy(uint64_t cgroup_id);
+  Result<void> remove_proxy(uint64_t cgroup_id);
+  std::vector<uint64_t> proxies() const;
+
+  Result<std::vector<CaptureCount>> counts() const;
+
+  // Takes everything down: links, programs, maps, pins. The object is not usable afterwards.
+  Result<void> withdraw_all();
+
+ private:
+  Capture(CaptureConfig config, PinFolder pins, std::unique_ptr<CaptureObject> object);
+
+  Result<void> attach_hooks();
+  Result<void> drop_orphans();
+  Result<void> deliver_to_slot(uint32_t slot, int netns_fd);
+  Result<void> fill_slot(const weft_pod& pod, const Target& target);
+  Result<void> clear_slot(uint32_t slot);
+  Result<uint32_t> free_slot() const;
+
+  CaptureConfig config_;
+  PinFolder pins_;
+  std::unique_ptr<CaptureObject> object_;
+};
+
+}  // namespace weft::enrol

@@ -1,0 +1,160 @@
+#include "agent/enrol/netlink.h"
+
+#include "bpf/weft_abi.h"
+#include "ztunnel/base/fd.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <span>
+
+namespace weft::enrol {
+namespace {
+
+// Before the main table's rule (32766) and before what CNIs add (Cilium 9 and 100 to 111, Calico
+// 1000); each mark is our own, so the place only matters to rules that take everything.
+constexpr uint32_t kRulePriority = 53;
+constexpr size_t kRequestBytesMax = 256;  // a header, a family header, five small attributes
+constexpr size_t kReplyBytesMax = 4096;   // an acknowledgement with its extended text
+
+// One rtnetlink request being written.
+class Request {
+ public:
+  Request(uint16_t type, uint16_t flags) {
+    header()->nlmsg_len = NLMSG_HDRLEN;
+    header()->nlmsg_type = type;
+    header()->nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
+    header()->nlmsg_seq = 1;
+  }
+
+  template <class Body>
+  void body(const Body& value) {
+    std::memcpy(bytes_.data() + header()->nlmsg_len, &value, sizeof(value));
+    header()->nlmsg_len = NLMSG_ALIGN(header()->nlmsg_len + sizeof(value));
+  }
+
+  template <class Value>
+  void attribute(uint16_t type, const Value& value) {
+    const size_t at = header()->nlmsg_len;
+    const rtattr attribute{.rta_len = static_cast<uint16_t>(RTA_LENGTH(sizeof(value))),
+                           .rta_type = type};
+    std::memcpy(bytes_.data() + at, &attribute, sizeof(attribute));
+    std::memcpy(bytes_.data() + at + RTA_LENGTH(0), &value, sizeof(value));
+    header()->nlmsg_len = static_cast<uint32_t>(at + RTA_SPACE(sizeof(value)));
+  }
+
+  std::span<const char> bytes() { return {bytes_.data(), header()->nlmsg_len}; }
+
+ private:
+  nlmsghdr* header() { return reinterpret_cast<nlmsghdr*>(bytes_.data()); }
+
+  alignas(nlmsghdr) std::array<char, kRequestBytesMax> bytes_{};
+};
+
+// Sends a request and waits for the kernel's answer: 0, or a positive errno.
+Result<int> ask_kernel(Request request) {
+  const Fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  if (!socket) return fail_errno(errno, "opening rtnetlink");
+  const std::span<const char> bytes = request.bytes();
+  if (send(socket.get(), bytes.data(), bytes.size(), 0) < 0) {
+    return fail_errno(errno, "writing to rtnetlink");
+  }
+  alignas(nlmsghdr) std::array<char, kReplyBytesMax> reply{};
+  const ssize_t length = recv(socket.get(), reply.data(), reply.size(), 0);
+  if (length < 0) return fail_errno(errno, "reading from rtnetlink");
+  const auto* header = reinterpret_cast<const nlmsghdr*>(reply.data());
+  if (static_cast<size_t>(length) < NLMSG_LENGTH(sizeof(nlmsgerr)) ||
+      header->nlmsg_type != NLMSG_ERROR) {
+    return fail(Code::kInternal, "rtnetlink answered something that is not an acknowledgement");
+  }
+  return -static_cast<const nlmsgerr*>(NLMSG_DATA(header))->error;
+}
+
+Request rule_request(uint16_t type, uint16_t flags, uint32_t mark) {
+  Request request(type, flags);
+  fib_rule_hdr rule{};
+  rule.family = AF_INET;
+  rule.table = WEFT_ROUTE_TABLE;
+  rule.action = FR_ACT_TO_TBL;
+  request.body(rule);
+  request.attribute(FRA_PRIORITY, kRulePriority);
+  request.attribute(FRA_FWMARK, mark);
+  request.attribute(FRA_FWMASK, uint32_t{0xffffffff});
+  request.attribute(FRA_TABLE, uint32_t{WEFT_ROUTE_TABLE});
+  return request;
+}
+
+Request route_request(uint16_t type, uint16_t flags, const IpAddress& source) {
+  Request request(type, flags);
+  rtmsg route{};
+  route.rtm_family = AF_INET;
+  route.rtm_table = WEFT_ROUTE_TABLE;
+  route.rtm_protocol = RTPROT_STATIC;
+  route.rtm_scope = RT_SCOPE_HOST;
+  route.rtm_type = RTN_LOCAL;
+  request.body(route);
+  request.attribute(RTA_OIF, if_nametoindex("lo"));
+  request.attribute(RTA_PREFSRC, htonl(source.v4_host_order()));
+  return request;
+}
+
+// `tolerated` is the errno that says that things already are as asked.
+Result<void> change(Request request, int tolerated, std::string what) {
+  const int error = TRY(ask_kernel(std::move(request)));
+  if (error != 0 && error != tolerated) return fail_errno(error, what);
+  return {};
+}
+
+Result<void> require_v4(const IpAddress& address) {
+  if (address.is_v4()) return {};
+  return fail(Code::kUnsupported,
+              "pod address " + address.to_string() + ": IPv6 pods cannot be captured yet");
+}
+
+}  // namespace
+
+Result<std::string> interface_with(const IpAddress& address) {
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) return fail_errno(errno, "listing the pod's addresses");
+  const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> owner(list, &freeifaddrs);
+  for (const ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
+    if (entry->ifa_addr == nullptr) continue;
+    const int family = entry->ifa_addr->sa_family;
+    if (family != AF_INET && family != AF_INET6) continue;
+    sockaddr_storage storage{};
+    std::memcpy(&storage, entry->ifa_addr,
+                family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
+    if (SocketAddress::from_sockaddr(storage).ip == address) return std::string(entry->ifa_name);
+  }
+  return fail(Code::kNotFound, "no interface of the pod holds " + address.to_string());
+}
+
+Result<void> add_loop_routes(const IpAddress& pod_address) {
+  TRY(require_v4(pod_address));
+  TRY(change(route_request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, pod_address), EEXIST,
+             "adding the local route of table 100 (is lo up in the pod?)"));
+  for (const uint32_t mark : {uint32_t{WEFT_MARK_OUTBOUND}, uint32_t{WEFT_MARK_INNER}}) {
+    TRY(change(rule_request(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, mark), EEXIST,
+               "adding the routing rule of a mark"));
+  }
+  return {};
+}
+
+Result<void> remove_loop_routes(const IpAddress& pod_address) {
+  TRY(require_v4(pod_address));
+  for (const uint32_t mark : {uint32_t{WEFT_MARK_OUTBOUND}, uint32_t{WEFT_MARK_INNER}}) {
+    TRY(change(rule_request(RTM_DELRULE, 0, mark), ENOENT, "removing the routing rule of a mark"));
+  }
+  return change(route_request(RTM_DELROUTE, 0, pod_address), ESRCH,
+                "removing the local route of table 100");
+}
+
+}  // namespace weft::enrol

@@ -1,0 +1,98 @@
+#include "agent/enrol/capture.h"
+
+#include "agent/enrol/cgroups.h"
+#include "agent/enrol/listeners.h"
+#include "agent/enrol/netlink.h"
+#include "agent/enrol/netns.h"
+#include "tests/unit/agent/enrol/testbed.h"
+
+#include <gtest/gtest.h>
+
+namespace weft::enrol {
+namespace {
+
+using testing::Child;
+
+const IpAddress kPod = *IpAddress::parse("10.99.0.2");
+// Routed to the pod's gateway, which does not forward: an uncaptured connection gets nowhere.
+constexpr const char* kService = "10.96.0.7:80";
+
+class CaptureTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const std::string missing = testing::missing_for_capture();
+    if (!missing.empty()) GTEST_SKIP() << "needs " << missing;
+    bed_.emplace();
+    cookie_ = *netns_cookie(bed_->pod());
+    open_capture();
+    prepare_pod();
+    add(false);
+  }
+
+  void open_capture() {
+    auto opened =
+        Capture::open({.cgroup_root = bed_->cgroup(), .bpffs = bed_->bpffs(), .name = "node.one"});
+    ASSERT_TRUE(opened) << opened.error().to_string();
+    capture_ = std::move(*opened);
+    ASSERT_TRUE(capture_->add_proxy(*cgroup_id(bed_->cgroup() + "/proxy")));
+  }
+
+  void prepare_pod() {
+    auto listeners = in_netns(bed_->pod(), []() -> Result<Listeners> {
+      TRY(add_loop_routes(kPod));
+      const std::string interface = TRY(interface_with(kPod));
+      return open_listeners(interface);
+    });
+    ASSERT_TRUE(listeners) << listeners.error().to_string();
+    listeners_ = std::move(*listeners);
+  }
+
+  void add(bool open_when_empty) {
+    const auto added = capture_->add({.netns_fd = bed_->pod(),
+                                      .netns_cookie = cookie_,
+                                      .address = kPod,
+                                      .inbound_listener = listeners_.inbound.get(),
+                                      .outbound_listener = listeners_.outbound.get(),
+                                      .open_when_empty = open_when_empty});
+    ASSERT_TRUE(added) << added.error().to_string();
+  }
+
+  uint64_t counted(const std::string& name) {
+    for (const CaptureCount& count : *capture_->counts()) {
+      if (count.name == name) return count.value;
+    }
+    ADD_FAILURE() << "no counter " << name;
+    return 0;
+  }
+
+  // A pod's process that connects, says its addresses and reads what comes back.
+  Child client_in_pod(const std::string& to) {
+    return bed_->run("pod", bed_->pod(), [to] {
+      const Fd fd = testing::tcp_socket();
+      if (const int error = testing::connect_to(fd.get(), to)) return std::string(strerror(error));
+      testing::write_text(fd.get(), testing::peer_of(fd.get()));
+      return testing::read_text(fd.get());
+    });
+  }
+
+  std::optional<testing::Testbed> bed_;
+  std::unique_ptr<Capture> capture_;
+  Listeners listeners_;
+  uint64_t cookie_ = 0;
+};
+
+TEST_F(CaptureTest, OutboundComesToTheListenerWithItsOriginalDestination) {
+  Child client = client_in_pod(kService);
+  const Fd accepted = testing::accept_from(listeners_.outbound.get());
+  ASSERT_TRUE(accepted) << client.answer();
+  EXPECT_EQ(testing::local_of(accepted.get()), kService);
+  EXPECT_TRUE(testing::peer_of(accepted.get()).starts_with("10.99.0.2:"));
+  EXPECT_EQ(testing::read_text(accepted.get()), kService) << "what the client's getpeername says";
+  testing::write_text(accepted.get(), "hello from the proxy");
+  EXPECT_EQ(client.answer(), "hello from the proxy");
+  EXPECT_EQ(counted("outbound_captured"), 1u);
+  EXPECT_EQ(counted("looped_taken"), 1u);
+}
+
+}  // namespace
+}  // namespace weft::enrol
