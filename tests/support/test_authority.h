@@ -12,9 +12,9 @@ namespace weft::testing {
 
 // How a certificate differs from a good one: a test that wants a bad peer says in which way.
 struct LeafOptions {
-  std::vector<std::string> more_uris;  // URI names besides the first
-  std::vector<std::string> dns_names;
-  std::vector<std::string> ip_addresses;
+  std::vector<std::string> more_uris{};  // URI names besides the first
+  std::vector<std::string> dns_names{};
+  std::vector<std::string> ip_addresses{};
   std::chrono::seconds valid_from{-60};  // from now
   std::chrono::seconds valid_until{3600};
   bool client_auth = true;  // extended key usage

@@ -186,13 +186,13 @@ int Session::bio_read(BIO* bio, char* into, size_t size, size_t* done) {
   auto& session = *static_cast<Session*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
   if (session.incoming_.empty()) {
-    session.incoming_.clear();
     BIO_set_retry_read(bio);
     return 0;
   }
   *done = std::min(size, session.incoming_.size());
   std::memcpy(into, session.incoming_.data(), *done);
   session.incoming_.trim_front(*done);
+  if (session.incoming_.empty()) session.incoming_.clear();  // gives its storage back
   return 1;
 }
 
