@@ -2,12 +2,16 @@
 
 #include "ztunnel/base/ip.h"
 
+#include <algorithm>
 #include <ctime>
 
 namespace weft::identity {
 namespace {
 
 constexpr int kSerialBits = 128;  // RFC 5280 allows 159; the CA/Browser Forum asks for 64 random
+
+// The year 2200. X.509 knows 9999 (RFC 5280, section 4.1.2.5), a time point of ours only 2262.
+constexpr time_t kTimeMax = 7'258'118'400;
 
 Error broken(std::string_view what) { return openssl_error(Code::kInternal, what); }
 
@@ -108,7 +112,7 @@ Result<TimePoint> time_of(const ASN1_TIME* time) {
   if (ASN1_TIME_to_tm(time, &parts) != 1) {
     return Fail(openssl_error(Code::kInvalid, "a certificate's time is malformed"));
   }
-  return std::chrono::system_clock::from_time_t(timegm(&parts));
+  return std::chrono::system_clock::from_time_t(std::min(timegm(&parts), kTimeMax));
 }
 
 }  // namespace

@@ -18,8 +18,8 @@ constexpr std::string_view kSubjectPrefix = "system:serviceaccount:";
 constexpr std::string_view kNodeClaim = "weft.io/node";
 // A signer's clock may be ahead of ours by this much before its token counts as from the future.
 constexpr int64_t kIssuedAheadSecondsMax = 60;
-// The end of the year 9999: what is beyond is a mistake, and would overflow a time point.
-constexpr int64_t kTimeMax = 253402300799;
+// The year 2200: what is beyond is a mistake, and soon (2262) overflows a time point.
+constexpr int64_t kTimeMax = 7'258'118'400;
 
 Fail refuse(const char* reason) { return fail(Code::kRefused, std::string("token: ") + reason); }
 

@@ -119,6 +119,8 @@ TEST_F(Tokens, RefuseWrongClaims) {
       {R"({"aud":"istio-ca",)" + sub + "," + node + "}", "no expiry"},
       {R"({"aud":"istio-ca","exp":"1800000060",)" + sub + "," + node + "}", "no expiry"},
       {R"({"aud":"istio-ca","exp":1e30,)" + sub + "," + node + "}", "no expiry"},
+      // Beyond the year 2262 a time point would have wrapped around.
+      {R"({"aud":"istio-ca","exp":18000000060,)" + sub + "," + node + "}", "no expiry"},
       {R"({"aud":"istio-ca","exp":-1,)" + sub + "," + node + "}", "no expiry"},
       {R"({"aud":"istio-ca","exp":99999999999999,)" + sub + "," + node + "}", "no expiry"},
       {R"({"aud":"istio-ca","exp":1800000060,"exp":1900000000,)" + sub + "," + node + "}",
