@@ -6,7 +6,13 @@
 #include "agent/enrol/netns.h"
 #include "tests/unit/agent/enrol/testbed.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 
 namespace weft::enrol {
 namespace {
@@ -16,6 +22,20 @@ using testing::Child;
 const IpAddress kPod = *IpAddress::parse("10.99.0.2");
 // Routed to the pod's gateway, which does not forward: an uncaptured connection gets nowhere.
 constexpr const char* kService = "10.96.0.7:80";
+
+// ztunnel's connection to the application, from the client's address and port.
+Fd dial_inner_leg(int netns_fd, const std::string& from) {
+  Fd fd = testing::tcp_socket_in(netns_fd);
+  const int on = 1;
+  const int mark = WEFT_MARK_INNER;
+  EXPECT_EQ(setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof(mark)), 0);
+  EXPECT_EQ(setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 3), 0);
+  EXPECT_EQ(setsockopt(fd.get(), SOL_IP, IP_TRANSPARENT, &on, sizeof(on)), 0);
+  sockaddr_storage source{};
+  const socklen_t length = SocketAddress::parse(from)->to_sockaddr(source);
+  EXPECT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&source), length), 0) << strerror(errno);
+  return fd;
+}
 
 class CaptureTest : public ::testing::Test {
  protected:
@@ -92,6 +112,326 @@ TEST_F(CaptureTest, OutboundComesToTheListenerWithItsOriginalDestination) {
   EXPECT_EQ(client.answer(), "hello from the proxy");
   EXPECT_EQ(counted("outbound_captured"), 1u);
   EXPECT_EQ(counted("looped_taken"), 1u);
+}
+
+TEST_F(CaptureTest, V4MappedSocketIsCapturedTheSame) {
+  Child client = bed_->run("pod", bed_->pod(), [] {
+    const Fd fd(socket(AF_INET6, SOCK_STREAM, 0));
+    sockaddr_in6 to{};
+    to.sin6_family = AF_INET6;
+    to.sin6_port = htons(80);
+    inet_pton(AF_INET6, "::ffff:10.96.0.7", &to.sin6_addr);
+    if (connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof(to)) != 0) {
+      return std::string(strerror(errno));
+    }
+    return testing::peer_of(fd.get());
+  });
+  const Fd accepted = testing::accept_from(listeners_.outbound.get());
+  ASSERT_TRUE(accepted) << client.answer();
+  EXPECT_EQ(testing::local_of(accepted.get()), kService);
+  EXPECT_EQ(client.answer(), kService);
+}
+
+TEST_F(CaptureTest, ConnectingByTheFirstDatagramOfFastOpenIsCaptured) {
+  Child client = bed_->run("pod", bed_->pod(), [] {
+    const Fd fd = testing::tcp_socket();
+    sockaddr_storage to{};
+    const socklen_t length = SocketAddress::parse(kService)->to_sockaddr(to);
+    if (sendto(fd.get(), "hi", 2, MSG_FASTOPEN, reinterpret_cast<sockaddr*>(&to), length) != 2) {
+      return std::string(strerror(errno));
+    }
+    return testing::read_text(fd.get());
+  });
+  const Fd accepted = testing::accept_from(listeners_.outbound.get());
+  ASSERT_TRUE(accepted) << client.answer();
+  EXPECT_EQ(testing::read_text(accepted.get()), "hi");
+  testing::write_text(accepted.get(), "captured");
+  EXPECT_EQ(client.answer(), "captured");
+}
+
+TEST_F(CaptureTest, MultipathTcpIsCaptured) {
+  if (Fd(socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP)).get() < 0) {
+    GTEST_SKIP() << "needs MPTCP in the kernel";
+  }
+  Child client = bed_->run("pod", bed_->pod(), [] {
+    const Fd fd(socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP));
+    if (const int error = testing::connect_to(fd.get(), kService)) {
+      return std::string(strerror(error));
+    }
+    return testing::peer_of(fd.get());
+  });
+  EXPECT_TRUE(testing::accept_from(listeners_.outbound.get()));
+  EXPECT_EQ(client.answer(), kService);
+}
+
+// What a row's process does in its namespace, and what it must see.
+struct Untouched {
+  const char* name;
+  const char* cgroup;
+  bool in_pod;        // else in the namespace outside
+  const char* serve;  // where a server listens, in the namespace of `serve_in_pod`
+  bool serve_in_pod;
+  const char* connect;
+};
+
+class UntouchedTest : public CaptureTest, public ::testing::WithParamInterface<Untouched> {};
+
+TEST_P(UntouchedTest, ReachesItsServerDirectly) {
+  const Untouched& row = GetParam();
+  const int server_netns = row.serve_in_pod ? bed_->pod() : bed_->out();
+  const Fd server =
+      *in_netns(server_netns, [&]() -> Result<Fd> { return testing::listen_on(row.serve); });
+  Child client = bed_->run(row.cgroup, row.in_pod ? bed_->pod() : bed_->out(), [&row] {
+    const Fd fd = testing::tcp_socket();
+    if (const int error = testing::connect_to(fd.get(), row.connect)) {
+      return std::string(strerror(error));
+    }
+    return testing::read_text(fd.get());
+  });
+  const Fd accepted = testing::accept_from(server.get());
+  ASSERT_TRUE(accepted) << client.answer();
+  testing::write_text(accepted.get(), "from the server");
+  EXPECT_EQ(client.answer(), "from the server");
+  EXPECT_FALSE(testing::comes_in_time(listeners_.outbound.get(), 0));
+  EXPECT_FALSE(testing::comes_in_time(listeners_.inbound.get(), 0));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Capture, UntouchedTest,
+    ::testing::Values(Untouched{"Proxy", "proxy", true, "10.99.0.1:80", false, "10.99.0.1:80"},
+                      Untouched{"Loopback", "pod", true, "127.0.0.1:80", true, "127.0.0.1:80"},
+                      Untouched{"OtherLoopback", "pod", true, "0.0.0.0:80", true, "127.9.9.9:80"},
+                      Untouched{"AnyAddress", "pod", true, "0.0.0.0:80", true, "0.0.0.0:80"},
+                      Untouched{"OwnAddress", "pod", true, "10.99.0.2:80", true, "10.99.0.2:80"},
+                      Untouched{"OwnAddressFromAnotherCgroup", "other", true, "10.99.0.2:80", true,
+                                "10.99.0.2:80"},
+                      Untouched{"OutsideThePod", "pod", false, "10.99.0.1:80", false,
+                                "10.99.0.1:80"}),
+    [](const auto& row) { return std::string(row.param.name); });
+
+TEST_F(CaptureTest, FromLoopbackToTheOwnAddressIsNotIncoming) {
+  const Fd server =
+      *in_netns(bed_->pod(), []() -> Result<Fd> { return testing::listen_on("10.99.0.2:80"); });
+  Child client = bed_->run("pod", bed_->pod(), [] {
+    const Fd fd = testing::tcp_socket();
+    sockaddr_storage from{};
+    const socklen_t length = SocketAddress::parse("127.0.0.1:0")->to_sockaddr(from);
+    if (bind(fd.get(), reinterpret_cast<sockaddr*>(&from), length) != 0) return std::string("bind");
+    if (const int error = testing::connect_to(fd.get(), "10.99.0.2:80")) {
+      return std::string(strerror(error));
+    }
+    return std::string("connected");
+  });
+  EXPECT_TRUE(testing::accept_from(server.get()));
+  EXPECT_EQ(client.answer(), "connected");
+}
+
+// Another address of the pod that is not its pod IP: the pod's process is captured, and the proxy's
+// own connection to it must not come back to the proxy.
+TEST_F(CaptureTest, ProxyReachesAnotherAddressOfThePod) {
+  testing::shell("ip -n " + bed_->pod_name() + " addr add 10.50.0.1/32 dev lo");
+  const Fd server =
+      *in_netns(bed_->pod(), []() -> Result<Fd> { return testing::listen_on("10.50.0.1:80"); });
+  const Fd dial = testing::tcp_socket_in(bed_->pod());
+  EXPECT_EQ(testing::connect_to(dial.get(), "10.50.0.1:80"), 0);
+  EXPECT_TRUE(testing::accept_from(server.get()));
+  EXPECT_FALSE(testing::comes_in_time(listeners_.outbound.get(), 0));
+}
+
+std::string connect_bound_to_device(bool privileged) {
+  const Fd fd = testing::tcp_socket();
+  if (!privileged && setuid(65534) != 0) return "setuid";
+  if (setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, "eth0", 5) != 0) return "bind to device";
+  if (const int error = testing::connect_to(fd.get(), "10.99.0.1:80")) return strerror(error);
+  return testing::read_text(fd.get());
+}
+
+TEST_F(CaptureTest, PrivilegedSocketBoundToADeviceIsUnboundAndCaptured) {
+  const Fd server =
+      *in_netns(bed_->out(), []() -> Result<Fd> { return testing::listen_on("10.99.0.1:80"); });
+  Child client = bed_->run("pod", bed_->pod(), [] { return connect_bound_to_device(true); });
+  const Fd accepted = testing::accept_from(listeners_.outbound.get());
+  ASSERT_TRUE(accepted) << client.answer();
+  testing::write_text(accepted.get(), "captured");
+  EXPECT_EQ(client.answer(), "captured");
+  EXPECT_FALSE(testing::comes_in_time(server.get(), 0));
+  EXPECT_EQ(counted("outbound_unbound"), 1u);
+}
+
+TEST_F(CaptureTest, UnprivilegedSocketBoundToADeviceIsRefused) {
+  const Fd server =
+      *in_netns(bed_->out(), []() -> Result<Fd> { return testing::listen_on("10.99.0.1:80"); });
+  Child client = bed_->run("pod", bed_->pod(), [] { return connect_bound_to_device(false); });
+  EXPECT_EQ(client.answer(), strerror(EPERM));
+  EXPECT_FALSE(testing::comes_in_time(server.get(), 0));
+  EXPECT_EQ(counted("outbound_device"), 1u);
+}
+
+// --- Inbound ---
+
+// A client outside the pod: connects, writes its own address, reads.
+Child client_outside(const testing::Testbed& bed, const std::string& to) {
+  return bed.run("other", bed.out(), [to] {
+    const Fd fd = testing::tcp_socket();
+    if (const int error = testing::connect_to(fd.get(), to)) return std::string(strerror(error));
+    testing::write_text(fd.get(), testing::local_of(fd.get()));
+    return testing::read_text(fd.get());
+  });
+}
+
+TEST_F(CaptureTest, InnerLegHasTheClientsAddressAndPortBesideTheOuterConnection) {
+  const Fd app =
+      *in_netns(bed_->pod(), []() -> Result<Fd> { return testing::listen_on("0.0.0.0:8080"); });
+  Child client = client_outside(*bed_, "10.99.0.2:8080");
+  const Fd outer = testing::accept_from(listeners_.inbound.get());
+  ASSERT_TRUE(outer) << client.answer();
+  EXPECT_EQ(testing::local_of(outer.get()), "10.99.0.2:8080");
+  const std::string from = testing::peer_of(outer.get());
+  EXPECT_TRUE(from.starts_with("10.99.0.1:"));
+
+  const Fd inner = dial_inner_leg(bed_->pod(), from);
+  ASSERT_EQ(testing::connect_to(inner.get(), "10.99.0.2:8080"), 0);
+  const Fd app_side = testing::accept_from(app.get());
+  ASSERT_TRUE(app_side);
+  EXPECT_EQ(testing::peer_of(app_side.get()), from);
+
+  // All four directions, with both connections open in one and the same 4-tuple.
+  EXPECT_EQ(testing::read_text(outer.get()), from);
+  testing::write_text(inner.get(), "to the app");
+  EXPECT_EQ(testing::read_text(app_side.get()), "to the app");
+  testing::write_text(app_side.get(), "from the app");
+  EXPECT_EQ(testing::read_text(inner.get()), "from the app");
+  testing::write_text(outer.get(), "to the client");
+  EXPECT_EQ(client.answer(), "to the client");
+  EXPECT_EQ(counted("inner_bound"), 1u);
+  EXPECT_EQ(counted("inbound_captured"), 1u);
+}
+
+// --- Empty slots ---
+
+TEST_F(CaptureTest, ClosedPodWithoutListenersRefusesBothWaysAtOnce) {
+  const Fd server =
+      *in_netns(bed_->out(), []() -> Result<Fd> { return testing::listen_on("10.99.0.1:80"); });
+  const Fd app =
+      *in_netns(bed_->pod(), []() -> Result<Fd> { return testing::listen_on("0.0.0.0:8080"); });
+  listeners_ = Listeners{};  // the slot empties itself with the last descriptor
+  EXPECT_EQ(client_in_pod("10.99.0.1:80").answer(), strerror(ECONNREFUSED));
+  EXPECT_EQ(client_outside(*bed_, "10.99.0.2:8080").answer(), strerror(ECONNREFUSED));
+  EXPECT_FALSE(testing::comes_in_time(server.get(), 0));
+  EXPECT_FALSE(testing::comes_in_time(app.get(), 0));
+  EXPECT_EQ(counted("outbound_refused"), 1u);
+  EXPECT_EQ(counted("inbound_refused"), 1u);
+}
+
+TEST_F(CaptureTest, OpenPodWithoutListenersPassesBothWays) {
+  add(true);
+  const Fd server =
+      *in_netns(bed_->out(), []() -> Result<Fd> { return testing::listen_on("10.99.0.1:80"); });
+  const Fd app =
+      *in_netns(bed_->pod(), []() -> Result<Fd> { return testing::listen_on("0.0.0.0:8080"); });
+  listeners_ = Listeners{};
+  Child outbound = client_in_pod("10.99.0.1:80");
+  Child inbound = client_outside(*bed_, "10.99.0.2:8080");
+  const Fd at_server = testing::accept_from(server.get());
+  const Fd at_app = testing::accept_from(app.get());
+  ASSERT_TRUE(at_server);
+  ASSERT_TRUE(at_app);
+  testing::write_text(at_server.get(), "direct");
+  testing::write_text(at_app.get(), "direct");
+  EXPECT_EQ(outbound.answer(), "direct");
+  EXPECT_EQ(inbound.answer(), "direct");
+}
+
+// --- Life ---
+
+TEST_F(CaptureTest, CaptureGoesOnWithoutTheAgentAndIsTakenOverByTheNext) {
+  capture_.reset();
+  Child first = client_in_pod(kService);
+  const Fd accepted = testing::accept_from(listeners_.outbound.get());
+  ASSERT_TRUE(accepted) << first.answer();
+  testing::write_text(accepted.get(), "without an agent");
+  EXPECT_EQ(first.answer(), "without an agent");
+
+  open_capture();
+  ASSERT_TRUE(capture_->find(cookie_));
+  EXPECT_EQ(capture_->find(cookie_)->address, kPod);
+  EXPECT_EQ(capture_->slot_sockets(0).inbound, *socket_cookie(listeners_.inbound.get()));
+  EXPECT_EQ(capture_->proxies().size(), 1u);
+  EXPECT_EQ(counted("outbound_captured"), 1u) << "counters go on";
+  add(false);
+  EXPECT_EQ(capture_->pods()->size(), 1u);
+  Child second = client_in_pod(kService);
+  const Fd again = testing::accept_from(listeners_.outbound.get());
+  ASSERT_TRUE(again) << second.answer();
+  testing::write_text(again.get(), "with the next agent");
+  EXPECT_EQ(second.answer(), "with the next agent");
+  EXPECT_EQ(counted("looped_taken"), 2u) << "one program a hook, not two";
+}
+
+TEST_F(CaptureTest, RemovedPodIsNotCapturedAndLeavesNothing) {
+  const Fd server =
+      *in_netns(bed_->out(), []() -> Result<Fd> { return testing::listen_on("10.99.0.1:80"); });
+  ASSERT_TRUE(capture_->remove(cookie_));
+  ASSERT_TRUE(capture_->remove(cookie_)) << "twice is fine";
+  ASSERT_TRUE(in_netns(bed_->pod(), [] { return remove_loop_routes(kPod); }));
+  ASSERT_TRUE(in_netns(bed_->pod(), [] { return remove_loop_routes(kPod); })) << "twice is fine";
+
+  Child client = client_in_pod("10.99.0.1:80");
+  const Fd accepted = testing::accept_from(server.get());
+  ASSERT_TRUE(accepted) << client.answer();
+  testing::write_text(accepted.get(), "direct");
+  EXPECT_EQ(client.answer(), "direct");
+
+  EXPECT_EQ(capture_->slot_sockets(0).inbound, 0u);
+  const std::string pod = "ip -n " + bed_->pod_name();
+  EXPECT_EQ(testing::shell_output(pod + " rule | grep fwmark"), "");
+  EXPECT_EQ(testing::shell_output(pod + " route show table 100 2>/dev/null"), "");
+  EXPECT_EQ(testing::shell_output("ls " + bed_->bpffs() + "/node_one | grep deliver"), "");
+}
+
+TEST_F(CaptureTest, WithdrawAllLeavesNoPinAndNoLink) {
+  const std::string of_cgroup = "bpftool cgroup show " + bed_->cgroup() + " | grep -c connect";
+  EXPECT_EQ(testing::shell_output(of_cgroup), "2\n");
+  ASSERT_TRUE(capture_->withdraw_all());
+  EXPECT_EQ(testing::shell_output(of_cgroup), "0\n");
+  EXPECT_EQ(testing::shell_output("ls " + bed_->bpffs() + " | grep node"), "");
+  EXPECT_EQ(client_in_pod("127.0.0.1:1").answer(), strerror(ECONNREFUSED));
+}
+
+TEST_F(CaptureTest, LoopRoutesAreAddedOnce) {
+  ASSERT_TRUE(in_netns(bed_->pod(), [] { return add_loop_routes(kPod); }));
+  const std::string pod = "ip -n " + bed_->pod_name();
+  EXPECT_EQ(testing::shell_output(pod + " rule | grep -c 'fwmark.*lookup 100'"), "2\n");
+  EXPECT_EQ(testing::shell_output(pod + " route show table 100"),
+            "local default dev lo proto static scope host src 10.99.0.2 \n");
+}
+
+TEST_F(CaptureTest, MapsOfAnotherVersionAreReplaced) {
+  capture_.reset();
+  const std::string pin = bed_->bpffs() + "/node_one/map-weft_abi";
+  testing::shell("bpftool map update pinned " + pin + " key 0 0 0 0 value 0xff 0 0 0");
+  open_capture();
+  EXPECT_TRUE(capture_->pods()->empty());
+  EXPECT_EQ(testing::shell_output("ls " + bed_->bpffs() + "/node_one | grep deliver"), "");
+  add(false);
+  Child client = client_in_pod(kService);
+  EXPECT_TRUE(testing::accept_from(listeners_.outbound.get()));
+}
+
+TEST_F(CaptureTest, AttachBesideAnExclusiveOwnerIsExplained) {
+  // A legacy exclusive attach (flags 0) of one of our own pinned programs, on a cgroup of its own.
+  const std::string cgroup = bed_->cgroup() + "/other";
+  testing::shell("bpftool prog pin name connect4 " + bed_->bpffs() + "/exclusive");
+  testing::shell("bpftool cgroup attach " + cgroup + " connect4 pinned " + bed_->bpffs() +
+                 "/exclusive");
+  const auto opened =
+      Capture::open({.cgroup_root = cgroup, .bpffs = bed_->bpffs(), .name = "second"});
+  testing::shell("bpftool cgroup detach " + cgroup + " connect4 pinned " + bed_->bpffs() +
+                 "/exclusive");
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, Code::kRefused);
+  EXPECT_NE(opened.error().to_string().find("exclusively"), std::string::npos)
+      << opened.error().to_string();
 }
 
 }  // namespace
