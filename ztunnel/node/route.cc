@@ -37,9 +37,8 @@ Route route_to_service(std::shared_ptr<const learn::Service> service, const Sock
   route.service = std::move(service);
   const learn::Service& target = *route.service;
   if (target.has_waypoint) {
-    route.destination =
-        ToNowhere{"service " + target.ns + "/" + target.hostname +
-                  " has a waypoint, and this ztunnel does not speak to waypoints yet"};
+    route.destination = ToNowhere{"service " + target.ns + "/" + target.hostname +
+                                  " has a waypoint, which this ztunnel cannot use"};
     return route;
   }
   const learn::Endpoint* endpoint =
@@ -64,7 +63,12 @@ Route choose_route(const learn::State& state, const SocketAddress& original, uin
   }
   Route route;
   if (auto workload = state.workload_by_ip(original.ip)) {
-    route.destination = ToWorkload{std::move(workload), original};
+    if (workload->has_waypoint) {
+      route.destination = ToNowhere{"workload " + workload->ns + "/" + workload->name +
+                                    " has a waypoint, which this ztunnel cannot use"};
+    } else {
+      route.destination = ToWorkload{std::move(workload), original};
+    }
   }
   return route;
 }
