@@ -2,6 +2,8 @@
 
 #include "agent/compile/compiler.h"
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,12 +40,22 @@ class Server {
     std::string peer;
     std::string version_acked;  // the last nonce that was acknowledged
     std::string last_nack;      // why a response was refused; empty: never
+    uint64_t acks = 0;
+    uint64_t nacks = 0;
+    size_t queued = 0;  // names of resources that it has not been sent yet
   };
   std::vector<Subscriber> subscribers() const;
+  // Of all streams, also those that have ended.
+  struct Totals {
+    uint64_t acks = 0;
+    uint64_t nacks = 0;
+    std::map<std::string, size_t> resources;  // by type
+  };
+  Totals totals() const;
 
  private:
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  // shared with streams that are still ending
 };
 
 }  // namespace weft::xds

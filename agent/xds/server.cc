@@ -1,0 +1,365 @@
+#include "agent/xds/server.h"
+
+#include "agent/xds/bearer.h"
+#include "agent/xds/subscription.h"
+#include "proto/xds.grpc.pb.h"
+#include "ztunnel/base/check.h"
+#include "ztunnel/base/log.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <mutex>
+
+// Locking: one mutex for the store and every stream's state. It is held to decide what is sent, and
+// never while a message is built, written or logged.
+//
+// A stream's end: gRPC allows no Start.. after Finish(). So whoever is about to start something
+// holds a pin on the stream, and Finish() is called by whoever finds it ending, not writing and
+// without pins.
+
+namespace weft::xds {
+namespace {
+
+using envoy::service::discovery::v3::AggregatedDiscoveryService;
+using envoy::service::discovery::v3::DeltaDiscoveryRequest;
+using envoy::service::discovery::v3::DeltaDiscoveryResponse;
+using Reactor = grpc::ServerBidiReactor<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
+
+// One a node, and for a moment two when a node reconnects; Kubernetes is made for 5000 nodes.
+constexpr size_t kStreamsMax = 10'000;
+constexpr size_t kNamesLogged = 5;
+
+// A call that is answered by a status and nothing else.
+class Refusal final : public Reactor {
+ public:
+  explicit Refusal(const grpc::Status& status) { Finish(status); }
+  void OnDone() override { delete this; }
+};
+
+std::string some_of(const std::vector<Text>& names) {
+  std::string text;
+  for (size_t i = 0; i < names.size() && i < kNamesLogged; ++i) {
+    text += (i == 0 ? "" : ", ") + *names[i];
+  }
+  if (names.size() > kNamesLogged) {
+    text += " and " + std::to_string(names.size() - kNamesLogged) + " more";
+  }
+  return text;
+}
+
+void log_answer(const Subscription::Answer& answer, const std::string& node) {
+  if (answer.is_new_unknown_type) {
+    log::warn("xds")
+        .field("node", node)
+        .field("type", answer.type)
+        .say("a subscription to a type that this server does not have: answered with nothing");
+  }
+  if (answer.nacked) {
+    log::warn("xds")
+        .field("node", node)
+        .field("type", answer.type)
+        .field("nonce", answer.nonce)
+        .field("resources", some_of(answer.refused))
+        .field("reason", answer.reason)
+        .say("a node refused configuration; it is not sent again until it changes");
+  }
+}
+
+}  // namespace
+
+struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
+  class Stream;
+
+  class Service final : public AggregatedDiscoveryService::CallbackService {
+   public:
+    explicit Service(Impl& impl) : impl_(impl) {}
+    Reactor* DeltaAggregatedResources(grpc::CallbackServerContext* context) override {
+      return impl_.accept(context);
+    }
+
+   private:
+    Impl& impl_;
+  };
+
+  explicit Impl(std::shared_ptr<const identity::TokenVerifier> token_verifier)
+      : verifier(std::move(token_verifier)), service(*this) {}
+
+  Reactor* accept(grpc::CallbackServerContext* context);
+  std::vector<std::shared_ptr<Stream>> pin_all();  // `mutex` is held
+  void pump_and_unpin(const std::vector<std::shared_ptr<Stream>>& pinned);
+
+  const std::shared_ptr<const identity::TokenVerifier> verifier;
+  Service service;
+
+  mutable std::mutex mutex;
+  // The rest is guarded by `mutex`.
+  Store store;
+  std::vector<std::shared_ptr<Stream>> streams;
+  bool is_ready = false;
+  bool is_shut_down = false;
+  uint64_t acks = 0;
+  uint64_t nacks = 0;
+};
+
+// One subscriber. Owned by Impl::streams until gRPC is done with it.
+class Server::Impl::Stream final : public Reactor, public std::enable_shared_from_this<Stream> {
+ public:
+  Stream(std::shared_ptr<Impl> impl, grpc::CallbackServerContext* context, std::string node)
+      : impl_(std::move(impl)), context_(context) {
+    info_.node = std::move(node);
+    info_.peer = context->peer();
+  }
+
+  // gRPC's reactions.
+  void OnReadDone(bool ok) override {
+    if (!ok) return end(grpc::Status::OK);
+    {
+      const std::scoped_lock lock(impl_->mutex);
+      ++pins_;
+    }
+    const grpc::Status status = handle(request_);
+    request_.Clear();
+    pump();
+    if (!status.ok()) {
+      end(status);
+    } else if (!is_ending()) {
+      StartRead(&request_);
+    }
+    unpin();
+  }
+  void OnWriteDone(bool ok) override {
+    response_.Clear();
+    {
+      const std::scoped_lock lock(impl_->mutex);
+      ++pins_;
+      is_writing_ = false;
+      if (!ok) is_ending_ = true;
+    }
+    pump();
+    unpin();
+  }
+  void OnCancel() override { end(grpc::Status::CANCELLED); }
+  void OnDone() override {
+    log::info("xds").field("node", info_.node).field("peer", info_.peer).say("node disconnected");
+    const std::shared_ptr<Impl> impl = impl_;
+    std::shared_ptr<Stream> self = shared_from_this();  // the last reference, released outside
+    const std::scoped_lock lock(impl->mutex);
+    std::erase(impl->streams, self);
+  }
+
+  void begin() { StartRead(&request_); }
+
+  // Sends what is due, if nothing is being written. The caller holds a pin, not the mutex.
+  void pump() {
+    std::optional<Batch> batch;
+    {
+      const std::scoped_lock lock(impl_->mutex);
+      if (!impl_->is_ready || is_ending_ || is_writing_) return;
+      batch = subscription_.next(impl_->store);
+      if (!batch) return;
+      is_writing_ = true;
+    }
+    fill(*batch, response_);
+    log::debug("xds")
+        .field("node", info_.node)
+        .field("type", batch->type)
+        .field("resources", static_cast<int64_t>(batch->resources.size()))
+        .field("removed", static_cast<int64_t>(batch->removed.size()))
+        .say("push");
+    StartWrite(&response_);
+  }
+
+  // Ends the stream as soon as nothing is being started or written.
+  void end(const grpc::Status& status) {
+    {
+      const std::scoped_lock lock(impl_->mutex);
+      if (!is_ending_) status_ = status;
+      is_ending_ = true;
+      ++pins_;
+    }
+    unpin();
+  }
+
+  // For a peer that does not read, whose write would never be done. The caller holds a pin.
+  void break_off() {
+    {
+      const std::scoped_lock lock(impl_->mutex);
+      if (!is_ending_) status_ = {grpc::StatusCode::UNAVAILABLE, "control is shutting down"};
+      is_ending_ = true;
+      if (!is_writing_) return;
+    }
+    context_->TryCancel();
+  }
+
+  void unpin() {
+    {
+      const std::scoped_lock lock(impl_->mutex);
+      CHECK(pins_ > 0);
+      --pins_;
+      if (!is_ending_ || is_finished_ || is_writing_ || pins_ > 0) return;
+      is_finished_ = true;
+    }
+    Finish(status_);
+  }
+
+  // The mutex is held by who calls these.
+  void pin() { ++pins_; }
+  bool is_finished() const { return is_finished_; }
+  Subscription& subscription() { return subscription_; }
+  Subscriber info() const {
+    Subscriber info = info_;
+    info.queued = subscription_.queued();
+    return info;
+  }
+
+ private:
+  bool is_ending() const {
+    const std::scoped_lock lock(impl_->mutex);
+    return is_ending_;
+  }
+
+  grpc::Status handle(const DeltaDiscoveryRequest& request) {
+    Subscription::Answer answer;
+    {
+      const std::scoped_lock lock(impl_->mutex);
+      auto taken = subscription_.take(request, impl_->store);
+      if (!taken) {
+        const auto code = taken.error().code == Code::kLimit ? grpc::StatusCode::RESOURCE_EXHAUSTED
+                                                             : grpc::StatusCode::INVALID_ARGUMENT;
+        return {code, taken.error().to_string()};
+      }
+      answer = std::move(*taken);
+      if (answer.acked) {
+        ++info_.acks;
+        ++impl_->acks;
+        info_.version_acked = answer.nonce;
+      } else if (answer.nacked) {
+        ++info_.nacks;
+        ++impl_->nacks;
+        info_.last_nack = answer.reason;
+      }
+    }
+    log_answer(answer, info_.node);
+    return grpc::Status::OK;
+  }
+
+  const std::shared_ptr<Impl> impl_;
+  grpc::CallbackServerContext* const context_;
+  DeltaDiscoveryRequest request_;    // of the one read that is outstanding
+  DeltaDiscoveryResponse response_;  // of the one write, while is_writing_
+
+  // Guarded by impl_->mutex.
+  Subscription subscription_;
+  Subscriber info_;  // node and peer never change
+  grpc::Status status_;
+  size_t pins_ = 0;
+  bool is_writing_ = false;
+  bool is_ending_ = false;
+  bool is_finished_ = false;
+};
+
+Reactor* Server::Impl::accept(grpc::CallbackServerContext* context) {
+  auto caller = caller_of(context->client_metadata(), *verifier);
+  if (!caller) {
+    log::warn("xds")
+        .field("peer", context->peer())
+        .field("reason", caller.error().to_string())
+        .say("a subscriber was refused");
+    return new Refusal({grpc::StatusCode::UNAUTHENTICATED, caller.error().to_string()});
+  }
+  auto stream = std::make_shared<Stream>(shared_from_this(), context, caller->node);
+  {
+    const std::scoped_lock lock(mutex);
+    if (is_shut_down) {
+      return new Refusal({grpc::StatusCode::UNAVAILABLE, "control is shutting down"});
+    }
+    if (streams.size() >= kStreamsMax) {
+      return new Refusal({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many subscribers"});
+    }
+    streams.push_back(stream);
+    stream->pin();
+  }
+  log::info("xds").field("node", caller->node).field("peer", context->peer()).say("node connected");
+  stream->begin();
+  Reactor* reactor = stream.get();
+  stream->unpin();
+  return reactor;
+}
+
+std::vector<std::shared_ptr<Server::Impl::Stream>> Server::Impl::pin_all() {
+  std::vector<std::shared_ptr<Stream>> pinned;
+  for (const auto& stream : streams) {
+    if (stream->is_finished()) continue;
+    stream->pin();
+    pinned.push_back(stream);
+  }
+  return pinned;
+}
+
+void Server::Impl::pump_and_unpin(const std::vector<std::shared_ptr<Stream>>& pinned) {
+  for (const auto& stream : pinned) {
+    stream->pump();
+    stream->unpin();
+  }
+}
+
+Server::Server(std::shared_ptr<const identity::TokenVerifier> verifier)
+    : impl_(std::make_shared<Impl>(std::move(verifier))) {}
+
+Server::~Server() { shutdown(); }
+
+grpc::Service& Server::service() { return impl_->service; }
+
+void Server::update(std::vector<compile::Resource> changes) {
+  std::vector<std::shared_ptr<Impl::Stream>> pinned;
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    const auto changed = impl_->store.update(std::move(changes));
+    if (changed.empty()) return;
+    pinned = impl_->pin_all();
+    for (const auto& stream : pinned) {
+      for (const auto& [type, name, removed] : changed) {
+        stream->subscription().mark(type, name, impl_->store.sequence(), removed);
+      }
+    }
+  }
+  impl_->pump_and_unpin(pinned);
+}
+
+void Server::set_ready() {
+  std::vector<std::shared_ptr<Impl::Stream>> pinned;
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    impl_->is_ready = true;
+    pinned = impl_->pin_all();
+  }
+  impl_->pump_and_unpin(pinned);
+}
+
+void Server::shutdown() {
+  std::vector<std::shared_ptr<Impl::Stream>> pinned;
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    impl_->is_shut_down = true;
+    pinned = impl_->pin_all();
+  }
+  for (const auto& stream : pinned) {
+    stream->break_off();
+    stream->unpin();
+  }
+}
+
+std::vector<Server::Subscriber> Server::subscribers() const {
+  const std::scoped_lock lock(impl_->mutex);
+  std::vector<Subscriber> subscribers;
+  for (const auto& stream : impl_->streams) subscribers.push_back(stream->info());
+  return subscribers;
+}
+
+Server::Totals Server::totals() const {
+  const std::scoped_lock lock(impl_->mutex);
+  return {impl_->acks, impl_->nacks, impl_->store.sizes()};
+}
+
+}  // namespace weft::xds

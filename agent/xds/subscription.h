@@ -1,0 +1,112 @@
+#pragma once
+
+#include "agent/xds/store.h"
+#include "proto/xds.pb.h"
+#include "ztunnel/base/result.h"
+
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace weft::xds {
+
+constexpr std::string_view kTypeUrlPrefix = "type.googleapis.com/";
+constexpr std::string_view kAuthorizationType = "istio.security.Authorization";
+constexpr std::string_view kAddressType = "istio.workload.Address";
+
+// A node subscribes to two types; others are answered with nothing, but cost a little state.
+constexpr size_t kTypesMax = 16;
+// A client that subscribes by name asks for what its pods use; a whole large mesh is below this.
+constexpr size_t kNamesMax = 200'000;
+constexpr size_t kNameBytesMax = 1024;
+// Later responses are cut here, so that a slow peer does not cost a mesh's worth of memory. The
+// first of a type is never cut: clients take it for the complete set.
+constexpr size_t kResponseBytesMax = 4 * 1024 * 1024;
+// How much of a refusal's reason is kept and logged.
+constexpr size_t kNackBytesMax = 1024;
+
+// One response in the making: what it holds is shared, nothing is copied.
+struct Batch {
+  std::string type;
+  std::string nonce;
+  std::vector<std::pair<Text, std::shared_ptr<const Entry>>> resources;
+  std::vector<Text> removed;
+};
+void fill(const Batch& batch, envoy::service::discovery::v3::DeltaDiscoveryResponse& response);
+
+// One stream's side of delta xDS, without I/O: requests in, batches out. What changed is kept as a
+// set of names and looked up when it is sent, so that a subscriber that does not read costs a
+// bounded set and gets the latest state.
+//
+// At most one response of a type is unanswered. Across types: an Address goes out after every
+// Authorization of the same or an earlier update was answered, and an Authorization's removal after
+// every such Address was. Sequence numbers of updates, not "nothing is pending", decide: so a
+// storm of policies does not starve addresses.
+class Subscription {
+ public:
+  // What a request said about an earlier response.
+  struct Answer {
+    bool acked = false;
+    bool nacked = false;
+    std::string type;
+    std::string nonce;
+    std::string reason;                // of a NACK
+    std::vector<Text> refused;         // what the response held
+    bool is_new_unknown_type = false;  // to be logged once
+  };
+  // kLimit or kInvalid: the stream is to be ended with that.
+  Result<Answer> take(const envoy::service::discovery::v3::DeltaDiscoveryRequest& request,
+                      const Store& store);
+  // A resource came, changed or went (`removed`) in the update with this number.
+  void mark(std::string_view type, const Text& name, uint64_t sequence, bool removed);
+  // The next response to be sent now, if any; it is in flight from here on.
+  std::optional<Batch> next(const Store& store);
+
+  // Names that wait, of all types: at most what is there, what the client has and what it asked for
+  // by name. A resource that came and went meanwhile leaves nothing.
+  size_t queued() const;
+
+ private:
+  static constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
+
+  struct Change {
+    uint64_t first = 0;   // the first update since the name was last sent
+    uint64_t last = 0;    // the latest one
+    bool forced = false;  // asked for by name: to be answered even if nothing changed
+  };
+  using Changes = std::map<Text, Change, TextLess>;
+  struct Type {
+    bool wildcard = false;
+    bool first_pending = true;                 // the first response has not been made yet
+    std::set<std::string, std::less<>> names;  // subscribed by name
+    std::map<Text, Text, TextLess> known;      // name -> version: what the client has
+    Changes changes;
+    std::string in_flight;              // its nonce; empty: none
+    uint64_t in_flight_first = kNever;  // the lowest Change::first in it that others wait for
+    std::vector<Text> in_flight_names;
+  };
+
+  Result<void> subscribe(Type& type, std::string_view type_name,
+                         const envoy::service::discovery::v3::DeltaDiscoveryRequest& request,
+                         bool is_first, const Store& store);
+  static void unsubscribe(Type& type, std::string_view name, std::string_view type_name,
+                          const Store& store);
+  static void forget_unsubscribed(Type& type);
+  // Forgets changes that left nothing to say to this client.
+  static void settle(Type& type, std::string_view type_name, const Store& store);
+  static uint64_t lowest(const Type& type, std::string_view type_name, const Store& store,
+                         bool count_removals);
+  uint64_t limit_for(std::string_view type_name, bool removal, const Store& store) const;
+  std::optional<Batch> next_of(Type& type, const std::string& type_name, const Store& store);
+
+  std::map<std::string, Type, std::less<>> types_;
+  uint64_t nonce_ = 0;
+};
+
+}  // namespace weft::xds
