@@ -34,6 +34,9 @@ struct Workload {
   // Services it belongs to ("ns/hostname"); service port -> target port of each.
   std::unordered_map<std::string, std::unordered_map<uint16_t, uint16_t>> services;
   std::vector<std::string> authorization_policies;  // "ns/name"
+  bool host_network = false;                        // its IP is the node's: not found by IP
+  bool has_waypoint =
+      false;  // waypoints are not served yet: traffic that is to pass one is refused
 };
 
 struct Endpoint {

@@ -31,6 +31,9 @@ struct Pod {
 class PodObserver {
  public:
   virtual ~PodObserver() = default;
+  // A uid that is there already comes again where its agent has restarted: the same pod and network
+  // namespace, new listeners. Serve both: what was queued on the old ones is still to be taken, and
+  // connections that are open are not touched.
   virtual void pod_added(std::shared_ptr<const Pod> pod) = 0;
   virtual void pod_removed(const std::string& uid) = 0;
   // The credentials of an identity were replaced: new tunnels use the new ones.
@@ -38,6 +41,7 @@ class PodObserver {
 };
 
 // One worker's view. Made by the learner for a worker's loop; every call is for that loop's thread.
+// Nobody may wait in it when it is destroyed; waits are bounded by their limits.
 class View {
  public:
   virtual ~View() = default;
@@ -69,12 +73,17 @@ struct LearnerConfig {
   std::string zds_socket;           // unix SOCK_SEQPACKET of the node agent
   std::string snapshot_file;        // empty: none is kept
   std::chrono::seconds certificate_ttl{24 * 3600};
+  // The ztunnel itself, as it names itself to control. Empty: $POD_NAME, $POD_NAMESPACE and
+  // $INSTANCE_IP, or else "ztunnel-<node>", "istio-system" and the address it reaches control from.
+  std::string pod_name;
+  std::string pod_namespace;
+  std::string pod_ip;
 };
 
 // What readiness and `weft status` show.
 struct LearnerStatus {
   bool control_connected = false;
-  bool agent_connected = false;
+  bool agent_connected = false;  // and its snapshot of pods is complete
   bool configuration_complete = false;
   bool from_snapshot = false;
   size_t pods = 0;
@@ -91,14 +100,15 @@ struct LearnerStatus {
   std::vector<Certificate> certificates;
 };
 
-// Owns the learning thread's tasks; lives on `loop`. Views must be made before run().
+// Owns the learning thread's tasks; lives on `loop`. Views must be made before run(), and their
+// loops must not go before run() has ended.
 class Learner {
  public:
   static Result<std::unique_ptr<Learner>> make(runtime::Loop& loop, LearnerConfig config);
   virtual ~Learner() = default;
   virtual std::unique_ptr<View> make_view(runtime::Loop& worker) = 0;
-  virtual runtime::Task<void> run() = 0;  // until stop()
-  virtual void stop() = 0;
+  virtual runtime::Task<void> run() = 0;     // until stop()
+  virtual void stop() = 0;                   // the learner's thread only
   virtual LearnerStatus status() const = 0;  // the learner's thread only
 };
 

@@ -1,0 +1,63 @@
+#include "ztunnel/learn/state.h"
+
+#include "ztunnel/learn/state_data.h"
+
+namespace weft::learn {
+namespace {
+
+template <class Map, class Key>
+typename Map::mapped_type find_in(const Map& map, const Key& key) {
+  const auto found = map.find(key);
+  return found == map.end() ? nullptr : found->second;
+}
+
+}  // namespace
+
+std::shared_ptr<const Workload> State::workload_by_ip(const IpAddress& ip) const {
+  return find_in(data_->workloads_by_ip, ip);
+}
+
+std::shared_ptr<const Workload> State::workload_by_uid(std::string_view uid) const {
+  return find_in(data_->workloads, uid);
+}
+
+std::shared_ptr<const Workload> State::workload_of_pod(std::string_view ns,
+                                                       std::string_view name) const {
+  std::string key(ns);
+  key += '/';
+  key += name;
+  return find_in(data_->pods, key);
+}
+
+std::shared_ptr<const Service> State::service_by_vip(const IpAddress& vip) const {
+  return find_in(data_->services_by_vip, vip);
+}
+
+std::shared_ptr<const Service> State::service_by_key(std::string_view ns_and_hostname) const {
+  return find_in(data_->services, ns_and_hostname);
+}
+
+Result<policy::PolicyList> State::policies_for(const Workload& workload) const {
+  if (!data_->policies_complete) {
+    return fail(Code::kUnavailable, "control has not sent the authorization policies yet");
+  }
+  if (data_->policies_lost) {
+    return fail(Code::kUnavailable, "there are more authorization policies than fit in memory");
+  }
+  policy::PolicyList list = data_->global_policies;
+  const auto of_namespace = data_->namespace_policies.find(workload.ns);
+  if (of_namespace != data_->namespace_policies.end()) {
+    list.insert(list.end(), of_namespace->second.begin(), of_namespace->second.end());
+  }
+  for (const std::string& key : workload.authorization_policies) {
+    auto policy = find_in(data_->policies, key);
+    if (policy == nullptr) {
+      return fail(Code::kUnavailable, "workload " + workload.uid + " names the policy " + key +
+                                          ", which control has not sent");
+    }
+    list.push_back(std::move(policy));
+  }
+  return list;
+}
+
+}  // namespace weft::learn

@@ -1,0 +1,116 @@
+#include "ztunnel/learn/zds_message.h"
+
+#include "proto/zds.pb.h"
+
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+namespace weft::learn {
+namespace {
+
+namespace pb = istio::workload::zds;
+
+constexpr size_t kUidBytesMax = 256;
+constexpr size_t kNameBytesMax = 253;  // of a Kubernetes object
+
+Fail wrong(const std::string& what) { return fail(Code::kInvalid, "ZDS: " + what); }
+
+Result<void> check_uid(const std::string& uid) {
+  if (!uid.empty() && uid.size() <= kUidBytesMax) return {};
+  return wrong("uid: expected 1 to " + std::to_string(kUidBytesMax) + " bytes");
+}
+
+Result<void> check_name(const std::string& name, const std::string& field) {
+  if (!name.empty() && name.size() <= kNameBytesMax) return {};
+  return wrong(field + ": expected 1 to " + std::to_string(kNameBytesMax) + " bytes");
+}
+
+Result<void> check_netns(int fd) {
+  if (ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET) return {};
+  return wrong("the first descriptor is not a network namespace");
+}
+
+// Also makes it non-blocking, as our loops need it; the agent does not accept from it.
+Result<void> check_listener(int fd) {
+  int listens = 0;
+  socklen_t length = sizeof listens;
+  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0 || listens != 1) {
+    return wrong("a listener's descriptor is not a listening socket");
+  }
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
+    return fail_errno(errno, "making a listener non-blocking");
+  }
+  return {};
+}
+
+Result<ZdsMessage> decode_add(const pb::AddWorkload& add, std::vector<Fd> fds) {
+  TRY(check_uid(add.uid()));
+  const pb::WorkloadInfo& info = add.workload_info();
+  TRY(check_name(info.name(), "workload_info.name"));
+  TRY(check_name(info.namespace_(), "workload_info.namespace"));
+  TRY(check_name(info.service_account(), "workload_info.service_account"));
+  if (add.listeners_size() == 0) {
+    return wrong("AddWorkload without listeners: this ztunnel needs them from the node agent");
+  }
+  const size_t expected = 1 + static_cast<size_t>(add.listeners_size());
+  if (fds.size() != expected) {
+    return wrong("expected " + std::to_string(expected) +
+                 " descriptors (the netns and its listeners), got " + std::to_string(fds.size()));
+  }
+  auto pod = std::make_shared<Pod>();
+  pod->uid = add.uid();
+  pod->name = info.name();
+  pod->ns = info.namespace_();
+  pod->service_account = info.service_account();
+  TRY(check_netns(fds[0].get()));
+  pod->netns = std::move(fds[0]);
+  for (int i = 0; i < add.listeners_size(); ++i) {
+    Fd& listener = fds[static_cast<size_t>(i) + 1];
+    TRY(check_listener(listener.get()));
+    const pb::Listener kind = add.listeners(i);
+    if (kind != pb::INBOUND_V4 && kind != pb::OUTBOUND_V4) {
+      return wrong("listeners: kind " + std::to_string(kind) + " is unknown to this version");
+    }
+    Fd& place = kind == pb::INBOUND_V4 ? pod->inbound_listener : pod->outbound_listener;
+    if (place) return wrong("listeners: " + pb::Listener_Name(kind) + " is named twice");
+    place = std::move(listener);
+  }
+  if (!pod->inbound_listener || !pod->outbound_listener) {
+    return wrong("listeners: expected INBOUND_V4 and OUTBOUND_V4");
+  }
+  return AddPod{std::move(pod)};
+}
+
+}  // namespace
+
+Result<ZdsMessage> decode_zds(Packet packet) {
+  if (packet.truncated) return wrong("a packet with more bytes or descriptors than are taken");
+  pb::WorkloadRequest request;
+  if (!request.ParseFromString(packet.bytes)) return wrong("not a WorkloadRequest");
+  if (request.has_add()) return decode_add(request.add(), std::move(packet.fds));
+  if (request.has_parked()) {
+    if (packet.fds.size() != 1) {
+      return wrong("Parked: expected one descriptor, got " + std::to_string(packet.fds.size()));
+    }
+    return ParkedMemory{std::move(packet.fds.front())};
+  }
+  if (!packet.fds.empty()) return wrong("descriptors with a message that has none");
+  if (request.has_keep()) {
+    TRY(check_uid(request.keep().uid()));
+    return KeepPod{request.keep().uid()};
+  }
+  if (request.has_del()) {
+    TRY(check_uid(request.del().uid()));
+    return RemovePod{request.del().uid()};
+  }
+  if (request.has_snapshot_sent()) return SnapshotSent{};
+  return wrong("a request that is unknown to this version");
+}
+
+}  // namespace weft::learn
