@@ -1,0 +1,160 @@
+#include "agent/objects/kinds.h"
+
+#include "agent/objects/validate.h"
+#include "proto/crd/core.pb.h"
+#include "proto/crd/opaque.pb.h"
+#include "proto/crd/security.pb.h"
+
+namespace weft::objects {
+
+namespace {
+
+using Versions = std::vector<std::string_view>;
+
+constexpr std::string_view kNetworking = "networking.istio.io";
+constexpr std::string_view kSecurity = "security.istio.io";
+constexpr std::string_view kGatewayApi = "gateway.networking.k8s.io";
+
+// Calls a validator that takes the kind's own message.
+template <class Message, void (*check)(const Message&, Report&)>
+void typed(const google::protobuf::Message& message, Report& report) {
+  check(static_cast<const Message&>(message), report);
+}
+
+template <class Message, void (*check)(const Message&, Report&)>
+Kind read_kind(std::string_view name, std::string_view group, Versions versions,
+               bool namespaced = true) {
+  return {name,
+          group,
+          std::move(versions),
+          namespaced,
+          &Message::default_instance(),
+          &typed<Message, check>,
+          name};
+}
+
+Kind opaque_kind(std::string_view name, std::string_view group, Versions versions,
+                 bool namespaced = true, std::string_view key_name = {}) {
+  return {name,
+          group,
+          std::move(versions),
+          namespaced,
+          &crd::opaque::Opaque::default_instance(),
+          nullptr,
+          key_name.empty() ? name : key_name};
+}
+
+void add_core(std::vector<Kind>& all) {
+  namespace core = crd::core;
+  all.push_back(read_kind<core::Namespace, validate_namespace>("Namespace", "", {"v1"}, false));
+  all.push_back(
+      read_kind<core::ServiceAccount, validate_service_account>("ServiceAccount", "", {"v1"}));
+  all.push_back(read_kind<core::ConfigMap, validate_config_map>("ConfigMap", "", {"v1"}));
+  all.push_back(read_kind<core::Service, validate_service>("Service", "", {"v1"}));
+  all.push_back(read_kind<core::Pod, validate_pod>("Pod", "", {"v1"}));
+  all.push_back(read_kind<core::Deployment, validate_deployment>("Deployment", "apps", {"v1"}));
+}
+
+void add_security(std::vector<Kind>& all) {
+  namespace security = crd::security;
+  all.push_back(read_kind<security::AuthorizationPolicy, validate_authorization_policy>(
+      "AuthorizationPolicy", kSecurity, {"v1", "v1beta1"}));
+  all.push_back(read_kind<security::PeerAuthentication, validate_peer_authentication>(
+      "PeerAuthentication", kSecurity, {"v1", "v1beta1"}));
+  all.push_back(opaque_kind("RequestAuthentication", kSecurity, {"v1", "v1beta1"}));
+}
+
+void add_mesh(std::vector<Kind>& all) {
+  const Versions networking = {"v1", "v1beta1", "v1alpha3"};
+  for (const auto* name : {"VirtualService", "DestinationRule", "ServiceEntry", "WorkloadEntry",
+                           "WorkloadGroup", "Sidecar"}) {
+    all.push_back(opaque_kind(name, kNetworking, networking));
+  }
+  all.push_back(
+      opaque_kind("Gateway", kNetworking, networking, true, "Gateway.networking.istio.io"));
+  all.push_back(opaque_kind("EnvoyFilter", kNetworking, {"v1alpha3"}));
+  all.push_back(opaque_kind("ProxyConfig", kNetworking, {"v1beta1"}));
+  all.push_back(opaque_kind("Telemetry", "telemetry.istio.io", {"v1", "v1alpha1"}));
+  all.push_back(opaque_kind("WasmPlugin", "extensions.istio.io", {"v1alpha1"}));
+  all.push_back(opaque_kind("TrafficExtension", "extensions.istio.io", {"v1alpha1"}));
+  all.push_back(opaque_kind("Gateway", kGatewayApi, {"v1", "v1beta1"}));
+  all.push_back(opaque_kind("GatewayClass", kGatewayApi, {"v1", "v1beta1"}, false));
+  all.push_back(opaque_kind("HTTPRoute", kGatewayApi, {"v1", "v1beta1"}));
+  all.push_back(opaque_kind("GRPCRoute", kGatewayApi, {"v1", "v1alpha2"}));
+  all.push_back(opaque_kind("TLSRoute", kGatewayApi, {"v1", "v1alpha3", "v1alpha2"}));
+  all.push_back(opaque_kind("TCPRoute", kGatewayApi, {"v1", "v1alpha2"}));
+  all.push_back(opaque_kind("UDPRoute", kGatewayApi, {"v1", "v1alpha2"}));
+  all.push_back(opaque_kind("ReferenceGrant", kGatewayApi, {"v1", "v1beta1"}));
+  all.push_back(opaque_kind("BackendTLSPolicy", kGatewayApi, {"v1", "v1alpha3"}));
+}
+
+// What stands in the same files and is no business of the mesh.
+void add_bystanders(std::vector<Kind>& all) {
+  for (const auto* name :
+       {"Secret", "Endpoints", "PersistentVolumeClaim", "LimitRange", "ResourceQuota"}) {
+    all.push_back(opaque_kind(name, "", {"v1"}));
+  }
+  all.push_back(opaque_kind("Node", "", {"v1"}, false));
+  all.push_back(opaque_kind("PersistentVolume", "", {"v1"}, false));
+  for (const auto* name : {"StatefulSet", "DaemonSet", "ReplicaSet"}) {
+    all.push_back(opaque_kind(name, "apps", {"v1"}));
+  }
+  for (const auto* name : {"Job", "CronJob"}) all.push_back(opaque_kind(name, "batch", {"v1"}));
+  all.push_back(opaque_kind("EndpointSlice", "discovery.k8s.io", {"v1"}));
+  all.push_back(opaque_kind("Ingress", "networking.k8s.io", {"v1"}));
+  all.push_back(opaque_kind("IngressClass", "networking.k8s.io", {"v1"}, false));
+  all.push_back(opaque_kind("NetworkPolicy", "networking.k8s.io", {"v1"}));
+  all.push_back(opaque_kind("HorizontalPodAutoscaler", "autoscaling", {"v2", "v1"}));
+  all.push_back(opaque_kind("PodDisruptionBudget", "policy", {"v1"}));
+  all.push_back(opaque_kind("PriorityClass", "scheduling.k8s.io", {"v1"}, false));
+  for (const auto* name : {"Role", "RoleBinding"}) {
+    all.push_back(opaque_kind(name, "rbac.authorization.k8s.io", {"v1"}));
+  }
+  for (const auto* name : {"ClusterRole", "ClusterRoleBinding"}) {
+    all.push_back(opaque_kind(name, "rbac.authorization.k8s.io", {"v1"}, false));
+  }
+  all.push_back(opaque_kind("CustomResourceDefinition", "apiextensions.k8s.io", {"v1"}, false));
+}
+
+}  // namespace
+
+std::string Kind::api_version(std::string_view version) const {
+  return group.empty() ? std::string(version) : std::string(group) + "/" + std::string(version);
+}
+
+const std::vector<Kind>& kinds() {
+  static const std::vector<Kind> all = [] {
+    std::vector<Kind> made;
+    add_core(made);
+    add_security(made);
+    add_mesh(made);
+    add_bystanders(made);
+    return made;
+  }();
+  return all;
+}
+
+Result<const Kind*> find_kind(std::string_view api_version, std::string_view name) {
+  std::string expected;
+  std::vector<std::string_view> names;
+  for (const Kind& kind : kinds()) {
+    names.push_back(kind.name);
+    if (kind.name != name) continue;
+    for (const std::string_view version : kind.versions) {
+      const std::string known = kind.api_version(version);
+      if (known == api_version) return &kind;
+      expected += (expected.empty() ? "" : ", ") + known;
+    }
+  }
+  if (!expected.empty()) {
+    return fail(Code::kInvalid, "apiVersion: unknown version \"" + std::string(api_version) +
+                                    "\"; expected one of " + expected);
+  }
+  const std::string_view near = nearest(name, names);
+  return fail(Code::kInvalid,
+              "kind: unknown kind \"" + std::string(name) + "\" of " +
+                  (api_version.empty() ? "no apiVersion" : std::string(api_version)) +
+                  (near.empty() ? "" : " (did you mean " + std::string(near) + "?)"));
+}
+
+}  // namespace weft::objects
