@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ztunnel/http/header.h"
 #include "ztunnel/runtime/loop.h"
 #include "ztunnel/runtime/stream.h"
 
@@ -9,11 +10,6 @@
 #include <vector>
 
 namespace weft::http {
-
-struct Header {
-  std::string name;  // lower case
-  std::string value;
-};
 
 // A gRPC client on our own loop and HTTP/2, so that no foreign thread lives in the data plane. One
 // channel is one connection; it is not re-dialled: when it fails, its owner makes another (and

@@ -45,6 +45,8 @@ const uint8_t* Buffer::data() const {
   return storage_ == nullptr ? nullptr : storage_->bytes() + begin_;
 }
 
+bool Buffer::is_exclusive() const { return storage_ != nullptr && storage_->users == 1; }
+
 std::span<uint8_t> Buffer::tail() {
   if (storage_ == nullptr) return {};
   DCHECK(storage_->users == 1);

@@ -63,6 +63,8 @@ class Buffer {
   void extend_front(size_t bytes) { begin_ -= static_cast<uint32_t>(bytes); }
   void trim_front(size_t bytes) { begin_ += static_cast<uint32_t>(bytes); }
   void trim_to(size_t bytes) { end_ = begin_ + static_cast<uint32_t>(bytes); }
+  // Whether no other Buffer shares the storage: tail() may then be used.
+  bool is_exclusive() const;
   // Another Buffer over data()[offset .. offset+length), sharing the storage.
   Buffer share(size_t offset, size_t length) const;
   void clear();
