@@ -11,12 +11,19 @@ namespace {
 constexpr std::array<uint8_t, 12> kMappedPrefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 constexpr uint32_t kMappedBits = 96;
 
+// What an error repeats of its input: enough to recognise it, not what a peer may send at length.
+std::string quoted(std::string_view text) {
+  constexpr size_t kShownBytesMax = 80;
+  const bool cut = text.size() > kShownBytesMax;
+  return "\"" + std::string(text.substr(0, kShownBytesMax)) + (cut ? "...\"" : "\"");
+}
+
 Result<uint32_t> parse_number(std::string_view text, uint32_t max, std::string_view what) {
   uint32_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (text.empty() || error != std::errc{} || end != text.data() + text.size() || value > max) {
     return fail(Code::kInvalid, std::string(what) + ": expected a number from 0 to " +
-                                    std::to_string(max) + ", got \"" + std::string(text) + "\"");
+                                    std::to_string(max) + ", got " + quoted(text));
   }
   return value;
 }
@@ -58,12 +65,16 @@ Result<IpAddress> IpAddress::from_bytes(std::string_view bytes) {
 }
 
 Result<IpAddress> IpAddress::parse(std::string_view text) {
+  // No address is longer, and inet_pton would read no further than to a NUL in the middle.
+  if (text.size() >= INET6_ADDRSTRLEN || text.find('\0') != std::string_view::npos) {
+    return fail(Code::kInvalid, "expected an IP address, got " + quoted(text));
+  }
   const std::string terminated(text);
   in_addr v4_address{};
   if (inet_pton(AF_INET, terminated.c_str(), &v4_address) == 1) return from_in_addr(v4_address);
   in6_addr v6_address{};
   if (inet_pton(AF_INET6, terminated.c_str(), &v6_address) == 1) return from_in6_addr(v6_address);
-  return fail(Code::kInvalid, "expected an IP address, got \"" + terminated + "\"");
+  return fail(Code::kInvalid, "expected an IP address, got " + quoted(text));
 }
 
 bool IpAddress::is_v4() const {
@@ -106,14 +117,13 @@ std::string IpAddress::to_string() const {
 Result<SocketAddress> SocketAddress::parse(std::string_view text) {
   const size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) {
-    return fail(Code::kInvalid, "expected address:port, got \"" + std::string(text) + "\"");
+    return fail(Code::kInvalid, "expected address:port, got " + quoted(text));
   }
   std::string_view host = text.substr(0, colon);
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-  } else if (host.find(':') != std::string_view::npos) {
-    return fail(Code::kInvalid,
-                "expected an IPv6 address in brackets, got \"" + std::string(text) + "\"");
+  const bool bracketed = host.size() >= 2 && host.front() == '[' && host.back() == ']';
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  if (bracketed != (host.find(':') != std::string_view::npos)) {
+    return fail(Code::kInvalid, "expected an IPv6 address in brackets, got " + quoted(text));
   }
   SocketAddress result;
   result.ip = TRY(IpAddress::parse(host));

@@ -87,9 +87,12 @@ struct std::hash<weft::IpAddress> {
     uint64_t low = 0;
     std::memcpy(&high, address.bytes16().data(), 8);
     std::memcpy(&low, address.bytes16().data() + 8, 8);
+    // An IPv4 address fills the top bytes of `low`, and a product only carries upwards: both folds
+    // are needed to bring its differences down to the bits that a hash table looks at.
     uint64_t mixed = (high ^ (low * 0x9E3779B97F4A7C15ULL));
     mixed ^= mixed >> 32;
-    return mixed * 0xD6E8FEB86659FD93ULL;
+    mixed *= 0xD6E8FEB86659FD93ULL;
+    return mixed ^ (mixed >> 32);
   }
 };
 

@@ -36,20 +36,23 @@ bool is_plain(std::string_view value) {
   return true;
 }
 
+// Control characters never go out as they are: a newline would begin a line of the peer's making.
+void append_visible(std::string& out, char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  if (byte >= 0x20 && byte != 0x7f) {
+    out += c;
+    return;
+  }
+  char escaped[8];
+  std::snprintf(escaped, sizeof escaped, "\\u%04x", byte);
+  out += escaped;
+}
+
 void append_quoted(std::string& out, std::string_view value) {
   out += '"';
   for (const char c : value) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (byte < 0x20 || byte == 0x7f) {
-      char escaped[8];
-      std::snprintf(escaped, sizeof escaped, "\\u%04x", byte);
-      out += escaped;
-    } else {
-      out += c;
-    }
+    if (c == '"' || c == '\\') out += '\\';
+    append_visible(out, c);
   }
   out += '"';
 }
@@ -94,7 +97,7 @@ void Line::say(std::string_view message) {
   line += '\t';
   line += target_;
   line += '\t';
-  line += message;
+  for (const char c : message) append_visible(line, c);
   line += fields_;
   line += '\n';
   const std::scoped_lock lock(sink_mutex);

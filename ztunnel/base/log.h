@@ -19,7 +19,7 @@ class Line {
   Line& field(std::string_view key, std::string_view value);  // always quoted
   Line& field(std::string_view key, int64_t value);
   Line& bare(std::string_view key, std::string_view value);  // quoted only where it must be
-  void say(std::string_view message);
+  void say(std::string_view message);  // once, at the end; control characters are escaped
 
  private:
   Level level_;

@@ -59,6 +59,7 @@ Code code_of(int error_number) {
     case EBUSY:
     case EADDRINUSE:
     case EADDRNOTAVAIL:
+    case EHOSTDOWN:
     case ENETUNREACH:
     case EHOSTUNREACH:
     case ENETDOWN:
@@ -69,6 +70,7 @@ Code code_of(int error_number) {
     case EPIPE:
     case ENOTCONN:
     case ECONNABORTED:
+    case ENETRESET:
       return Code::kReset;
     case ECANCELED:
       return Code::kCancelled;
@@ -83,6 +85,7 @@ Code code_of(int error_number) {
     case EPROTONOSUPPORT:
       return Code::kUnsupported;
     case EINVAL:
+    case ENAMETOOLONG:
       return Code::kInvalid;
     default:
       return Code::kInternal;

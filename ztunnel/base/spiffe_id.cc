@@ -9,6 +9,7 @@ constexpr std::string_view kScheme = "spiffe://";
 constexpr size_t kUriBytesMax = 2048;  // SPIFFE-ID specification, section 2.3
 
 bool is_segment(std::string_view text) {
+  if (text == "." || text == "..") return false;  // SPIFFE-ID specification, section 2.2
   return !text.empty() && std::ranges::all_of(text, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
            c == '_' || c == '.';

@@ -66,7 +66,7 @@ Task<void> Acceptor::run() {
     if (!std::exchange(paused, true)) {
       log::warn("runtime")
           .field("error", std::strerror(-result))
-          .say("cannot accept connections for now; they wait in the listener's backlog");
+          .say("cannot accept connections; they wait in the listener's backlog");
     }
     co_await pause();
   }

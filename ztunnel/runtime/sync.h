@@ -8,7 +8,6 @@
 #include <deque>
 #include <optional>
 #include <utility>
-#include <vector>
 
 // How tasks of one thread wait for each other. Nothing here is for two threads: across threads
 // there is Loop::post and nothing else.
@@ -23,7 +22,7 @@ class Event {
   Event() = default;
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
-  ~Event() { CHECK(waiters_.empty()); }
+  ~Event() { CHECK(first_ == nullptr); }
 
   bool is_set() const { return set_; }
   void set() {
@@ -31,24 +30,39 @@ class Event {
     wake();
   }
   void reset() { set_ = false; }
-  // Lets the present waiters go on, without setting the flag.
-  void wake() {
-    std::vector<std::coroutine_handle<>> waiters = std::exchange(waiters_, {});
-    for (const auto waiter : waiters) waiter.resume();
-  }
 
+  // Lives in the frame of the task that waits: waiting allocates nothing.
   struct Awaiter {
     Event& event;
+    std::coroutine_handle<> waiter{};
+    Awaiter* next = nullptr;
+
     bool await_ready() const noexcept { return event.set_; }
-    void await_suspend(std::coroutine_handle<> waiter) { event.waiters_.push_back(waiter); }
+    void await_suspend(std::coroutine_handle<> handle) noexcept {
+      waiter = handle;
+      (event.first_ == nullptr ? event.first_ : event.last_->next) = this;
+      event.last_ = this;
+    }
     void await_resume() const noexcept {}
   };
   // Waits until the flag is set, or for the next wake(): look again at what you wait for.
   Awaiter wait() { return Awaiter{*this}; }
 
+  // Lets the present waiters go on, without setting the flag.
+  void wake() {
+    Awaiter* waiting = std::exchange(first_, nullptr);
+    while (waiting != nullptr) {
+      // Its frame may be gone when resume() returns, and this Event with it.
+      const std::coroutine_handle<> waiter = waiting->waiter;
+      waiting = waiting->next;
+      waiter.resume();
+    }
+  }
+
  private:
   bool set_ = false;
-  std::vector<std::coroutine_handle<>> waiters_;
+  Awaiter* first_ = nullptr;
+  Awaiter* last_ = nullptr;
 };
 
 // A bounded queue between tasks of one thread. pop() waits for an element and returns nothing once
