@@ -48,6 +48,8 @@ class Pool {
   static constexpr std::chrono::seconds kPingEvery{10};  // as ztunnel
   static constexpr std::chrono::seconds kPingTimeout{20};
   static constexpr std::chrono::seconds kSetupTimeout{10};  // TCP, TLS and HTTP/2 together
+  // The peer connects to its application (10 s at most) before it answers.
+  static constexpr std::chrono::seconds kAnswerTimeout{15};
 
   // Opens a TCP connection from where the pod stands (its own network namespace).
   using Dial =

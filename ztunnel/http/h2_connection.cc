@@ -47,7 +47,19 @@ struct H2Stream::State {
 };
 
 H2Stream::~H2Stream() {
-  if (!(state_->closed && state_->incoming.empty())) abort();
+  State& state = *state_;
+  state.incoming.clear();
+  if (state.finished()) return;
+  // What both sides have ended is sent to its end without a holder.
+  if (state.we_ended && state.peer_ended) return;
+  if (state.we_ended && state.responded && state.outgoing.empty()) {
+    // A response that did not wait for the whole request (RFC 9113, 8.1): the peer sees it, and
+    // then that the rest is not wanted.
+    state.connection->session_.reset(state.id, NGHTTP2_NO_ERROR);
+    state.connection->want_write();
+    return;
+  }
+  abort();
 }
 
 const std::vector<Header>& H2Stream::headers() const { return state_->headers; }
