@@ -23,6 +23,13 @@ Text shared_name(std::string_view type, std::string_view name, const Store& stor
   return share(name);
 }
 
+// At most kNackBytesMax, and not in the middle of a UTF-8 sequence.
+std::string cut(const std::string& text) {
+  size_t size = std::min(text.size(), kNackBytesMax);
+  while (size > 0 && size < text.size() && (text[size] & 0xc0) == 0x80) --size;
+  return text.substr(0, size);
+}
+
 Result<void> check_bounds(const DeltaDiscoveryRequest& request) {
   for (const auto* names :
        {&request.resource_names_subscribe(), &request.resource_names_unsubscribe()}) {
@@ -81,7 +88,7 @@ Result<Subscription::Answer> Subscription::take(const DeltaDiscoveryRequest& req
     type.in_flight_first = kNever;
     std::vector<Text> names = std::exchange(type.in_flight_names, {});
     if (answer.nacked) {
-      answer.reason = request.error_detail().message().substr(0, kNackBytesMax);
+      answer.reason = cut(request.error_detail().message());
       answer.refused = std::move(names);
     }
   }

@@ -214,6 +214,12 @@ TEST_F(Delta, WhatWasRefusedWaitsForAChange) {
   EXPECT_THAT(accept(kAuthorization), ElementsAre("+bad@2"));
 }
 
+TEST_F(Delta, ReasonsAreCutBetweenCharacters) {
+  request(kAuthorization);
+  const auto nack = answer(*next(), "x" + std::string(kNackBytesMax - 2, 'y') + "\u00e9 and more");
+  EXPECT_EQ(nack.reason, "x" + std::string(kNackBytesMax - 2, 'y'));
+}
+
 TEST_F(Delta, PoliciesGoBeforeTheAddressesThatNeedThem) {
   request(kAddress);
   request(kAuthorization);

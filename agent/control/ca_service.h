@@ -1,0 +1,47 @@
+#pragma once
+
+#include "agent/control/mesh.h"
+#include "agent/identity/ca.h"
+#include "agent/identity/token.h"
+#include "proto/ca.grpc.pb.h"
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace weft::control {
+
+// Istio's CA protocol: a node, proven by its token, gets certificates for the identities of the
+// pods that it runs, and for no others. Runs on gRPC's threads.
+class CaService final : public istio::v1::auth::IstioCertificateService::CallbackService {
+ public:
+  // Who runs where: Mesh::placement.
+  using PlacementOf = std::function<Placement(const std::string& node, const SpiffeId& identity)>;
+
+  CaService(const identity::Authority& authority,
+            std::shared_ptr<const identity::TokenVerifier> verifier, PlacementOf placement_of)
+      : authority_(authority),
+        verifier_(std::move(verifier)),
+        placement_of_(std::move(placement_of)) {}
+
+  grpc::ServerUnaryReactor* CreateCertificate(
+      grpc::CallbackServerContext* context, const istio::v1::auth::IstioCertificateRequest* request,
+      istio::v1::auth::IstioCertificateResponse* response) override;
+
+  uint64_t issued() const { return issued_; }
+  uint64_t refused() const { return refused_; }
+
+ private:
+  grpc::Status create(const identity::Caller& caller,
+                      const istio::v1::auth::IstioCertificateRequest& request,
+                      istio::v1::auth::IstioCertificateResponse& response);
+
+  const identity::Authority& authority_;
+  const std::shared_ptr<const identity::TokenVerifier> verifier_;
+  const PlacementOf placement_of_;
+  std::atomic<uint64_t> issued_ = 0;
+  std::atomic<uint64_t> refused_ = 0;
+};
+
+}  // namespace weft::control

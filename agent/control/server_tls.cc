@@ -1,0 +1,37 @@
+#include "agent/control/server_tls.h"
+
+#include "agent/identity/key_files.h"
+
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
+
+namespace weft::control {
+
+Result<std::unique_ptr<ServerTls>> ServerTls::create(const identity::Authority& authority,
+                                                     std::vector<std::string> names,
+                                                     std::string state_folder) {
+  std::unique_ptr<ServerTls> tls(
+      new ServerTls(authority, std::move(names), std::move(state_folder) + "/server.pem"));
+  TRY(tls->renew());
+  return tls;
+}
+
+Result<void> ServerTls::renew() {
+  const auto issued = TRY(authority_.issue_server(names_, kLifetime));
+  const std::string beside = file_ + ".new";
+  TRY(identity::remove_if_there(beside));
+  TRY(identity::write_new_file(beside, issued.key_pem + issued.chain_pem, 0600));
+  return identity::rename_file(beside, file_);
+}
+
+std::shared_ptr<grpc::ServerCredentials> ServerTls::credentials(
+    std::chrono::seconds refresh) const {
+  auto provider = std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
+      file_, file_, static_cast<unsigned>(refresh.count()));
+  grpc::experimental::TlsServerCredentialsOptions options(std::move(provider));
+  options.watch_identity_key_cert_pairs();
+  options.set_cert_request_type(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
+  return grpc::experimental::TlsServerCredentials(options);
+}
+
+}  // namespace weft::control
