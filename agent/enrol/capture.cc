@@ -44,6 +44,7 @@ uint32_t listener_key(uint32_t slot, weft_listener kind) {
 template <class Key, class Value>
 Result<void> put(int map, const Key& key, const Value& value, const char* what) {
   if (bpf_map_update_elem(map, &key, &value, BPF_ANY) == 0) return {};
+  if (errno == E2BIG) return fail(Code::kLimit, std::string(what) + ": the map is full");
   return fail_errno(errno, what);
 }
 

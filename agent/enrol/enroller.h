@@ -1,0 +1,113 @@
+#pragma once
+
+#include "agent/enrol/capture.h"
+#include "agent/enrol/pod_capture.h"
+#include "agent/enrol/pod_facts.h"
+#include "agent/enrol/zds_server.h"
+#include "agent/source/source.h"
+#include "ztunnel/runtime/loop.h"
+#include "ztunnel/runtime/sync.h"
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace weft::enrol {
+
+struct EnrollerConfig {
+  std::string node;
+  std::string pod_cgroups;
+  std::string zds_socket;
+  bool open_when_empty = false;  // see Capture::Target
+};
+
+struct PodStatus {
+  std::string uid;
+  std::string ns;
+  std::string name;
+  std::string address;
+  // "waiting": for the pod itself, "waiting for ztunnel": captured, connections queue; "captured";
+  // "failed"; "leaving".
+  std::string state;
+  std::string why;  // of waiting, failed and leaving
+};
+
+// Keeps this node's pods captured as their labels say, and ztunnels told.
+//
+// In:  captured (connections queue) -> some ztunnel has accepted it -> annotated, so that others
+//      send it HBONE.
+// Out: annotation removed -> not captured -> every ztunnel let go of it -> rules, routes,
+// listeners.
+//
+// Each pod has at most one task, which compares what is wanted with what is, takes one step and
+// looks again; so labels may change at any moment. Belongs to one loop.
+class Enroller final : public ZdsServer::Observer {
+ public:
+  Enroller(runtime::Loop& loop, EnrollerConfig config, Capture& capture, source::Source& source,
+           IsToBeEnrolled is_to_be_enrolled);
+  ~Enroller() override;
+
+  Result<void> listen() { return server_.listen(); }
+  runtime::Task<void> run();  // until stop(); capture stays in place
+  void stop();
+  // Lets every pod go, as if none were labelled, and takes capture down. Before stop().
+  runtime::Task<void> withdraw_all();
+
+  std::vector<PodStatus> pods() const;
+  std::vector<ZtunnelStatus> ztunnels() const { return server_.ztunnels(); }
+
+  Result<void> ztunnel_arrived(pid_t pid) override;
+  void ztunnel_left(pid_t pid) override;
+  void pod_told(const std::string& uid) override;
+
+ private:
+  struct Entry {
+    PodFacts facts;
+    bool present = true;  // the object exists
+    bool wanted = false;
+    std::optional<HeldPod> held;
+    bool annotated = false;
+    bool driving = false;
+    bool again = false;
+    bool leaving = false;
+    std::string failure;
+    Code failure_code = Code::kNotFound;
+    std::chrono::milliseconds retry_delay{0};
+    runtime::TimerId retry = 0;
+    runtime::Event changed;
+  };
+
+  void take_changes(const std::vector<source::Change>& changes);
+  void update_entries();
+  void drop_orphans();
+  void kick(const std::string& uid);
+  runtime::Task<void> drive(std::string uid);
+  runtime::Task<Result<void>> step(Entry& entry);
+  Result<void> enter(Entry& entry);
+  runtime::Task<Result<void>> leave(Entry& entry);
+  runtime::Task<Result<void>> annotate(Entry& entry, bool enabled);
+  runtime::Task<void> wait_until_let_go(Entry& entry);
+  void retry_later(Entry& entry, const Error& error);
+  Result<void> check_ztunnel_cgroup(const std::string& cgroup) const;
+
+  runtime::Loop& loop_;
+  EnrollerConfig config_;
+  Capture& capture_;
+  source::Source& source_;
+  PodIndex index_;
+  PodCapturer capturer_;
+  ZdsServer server_;
+  bool started_ = false;  // the first batch of objects has come
+  bool withdrawing_ = false;
+  bool stopped_ = false;
+  std::map<std::string, std::unique_ptr<Entry>> entries_;  // by uid
+  std::map<pid_t, uint64_t> ztunnel_cgroups_;
+  runtime::Event emptied_;
+  runtime::TaskScope tasks_;
+};
+
+}  // namespace weft::enrol

@@ -1,0 +1,110 @@
+#include "agent/enrol/pod_capture.h"
+
+#include "agent/enrol/netlink.h"
+#include "agent/enrol/netns.h"
+#include "agent/enrol/pods.h"
+#include "agent/enrol/recover.h"
+#include "ztunnel/base/log.h"
+
+#include <set>
+
+namespace weft::enrol {
+namespace {
+
+constexpr const char* kTarget = "enrol";
+
+}  // namespace
+
+void PodCapturer::recover_listeners() {
+  std::set<uint64_t> cookies;
+  const Result<std::vector<CapturedPod>> pods = capture_.pods();
+  if (!pods || pods->empty()) return;
+  for (const CapturedPod& pod : *pods) {
+    const Capture::SlotSockets sockets = capture_.slot_sockets(pod.slot);
+    for (const uint64_t cookie : {sockets.inbound, sockets.outbound}) {
+      if (cookie != 0) cookies.insert(cookie);
+    }
+  }
+  recovered_ = recover_sockets(cookies, capture_.proxies());
+  log::info(kTarget)
+      .field("pods", static_cast<int64_t>(pods->size()))
+      .field("listeners", static_cast<int64_t>(recovered_.size()))
+      .say("taking over what an earlier agent captured");
+}
+
+Listeners PodCapturer::take_recovered(uint64_t netns_cookie) {
+  const std::optional<CapturedPod> present = capture_.find(netns_cookie);
+  if (!present) return {};
+  const Capture::SlotSockets sockets = capture_.slot_sockets(present->slot);
+  auto inbound = recovered_.extract(sockets.inbound);
+  auto outbound = recovered_.extract(sockets.outbound);
+  // One alone means that ztunnel was in the middle of something: new ones for both.
+  if (inbound.empty() || outbound.empty()) return {};
+  return {.inbound = std::move(inbound.mapped()), .outbound = std::move(outbound.mapped())};
+}
+
+Result<Listeners> PodCapturer::prepare_network(int netns_fd, const IpAddress& address,
+                                               Listeners recovered) {
+  return in_netns(netns_fd, [&]() -> Result<Listeners> {
+    const std::string interface = TRY(interface_with(address));
+    TRY(add_loop_routes(address));
+    if (recovered.inbound) return std::move(recovered);
+    return open_listeners(interface);
+  });
+}
+
+Result<HeldPod> PodCapturer::capture(const PodFacts& pod) {
+  Fd netns = TRY(find_pod_netns(pod_cgroups_, pod.uid));
+  HeldPod held{.netns_cookie = TRY(netns_cookie(netns.get())),
+               .address = pod.address,
+               .netns = std::move(netns),
+               .announced = nullptr};
+  Result<Listeners> listeners =
+      prepare_network(held.netns.get(), pod.address, take_recovered(held.netns_cookie));
+  Result<void> added;
+  if (listeners) {
+    added = capture_.add({.netns_fd = held.netns.get(),
+                          .netns_cookie = held.netns_cookie,
+                          .address = pod.address,
+                          .inbound_listener = listeners->inbound.get(),
+                          .outbound_listener = listeners->outbound.get(),
+                          .open_when_empty = open_when_empty_});
+  } else {
+    added = Fail(listeners.error());
+  }
+  if (!added) {
+    const bool was_captured = capture_.find(held.netns_cookie).has_value();
+    if (!was_captured) (void)clean_network(held);  // the first error is the one that matters
+    return Fail(added.error());
+  }
+  held.announced = std::make_shared<const AnnouncedPod>(
+      AnnouncedPod{.uid = pod.uid,
+                   .name = pod.name,
+                   .ns = pod.ns,
+                   .service_account = pod.service_account,
+                   .netns = std::move(held.netns),
+                   .inbound_listener = std::move(listeners->inbound),
+                   .outbound_listener = std::move(listeners->outbound)});
+  return held;
+}
+
+Result<HeldPod> PodCapturer::find_captured(const std::string& uid) {
+  Fd netns = TRY(find_pod_netns(pod_cgroups_, uid));
+  const uint64_t cookie = TRY(netns_cookie(netns.get()));
+  const std::optional<CapturedPod> present = capture_.find(cookie);
+  if (!present) return fail(Code::kNotFound, "pod " + uid + " is not captured");
+  return HeldPod{.netns_cookie = cookie,
+                 .address = present->address,
+                 .netns = std::move(netns),
+                 .announced = nullptr};
+}
+
+Result<void> PodCapturer::stop_capture(const HeldPod& pod) {
+  return capture_.remove(pod.netns_cookie);
+}
+
+Result<void> PodCapturer::clean_network(const HeldPod& pod) {
+  return in_netns(pod.netns_fd(), [&] { return remove_loop_routes(pod.address); });
+}
+
+}  // namespace weft::enrol

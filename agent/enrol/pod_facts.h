@@ -1,0 +1,55 @@
+#pragma once
+
+#include "agent/source/source.h"
+#include "ztunnel/base/ip.h"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace weft::enrol {
+
+// What enrolment needs to know of a pod of this node.
+struct PodFacts {
+  std::string uid;
+  std::string ns;
+  std::string name;
+  std::string service_account;
+  IpAddress address;       // unspecified: none yet
+  bool wanted = false;     // is to be in the mesh
+  bool annotated = false;  // carries our annotation: some agent had captured it
+
+  bool operator==(const PodFacts&) const = default;
+};
+
+// compile::is_to_be_enrolled, or a test's own.
+using IsToBeEnrolled =
+    std::function<bool(const weft::crd::core::Pod&, const weft::crd::core::Namespace*)>;
+
+// Turns batches of changed objects into the facts about this node's pods. Pure.
+class PodIndex {
+ public:
+  PodIndex(std::string node, IsToBeEnrolled is_to_be_enrolled)
+      : node_(std::move(node)), is_to_be_enrolled_(std::move(is_to_be_enrolled)) {}
+
+  // By uid: every live pod of this node after the changes. A pod that has ended (phase Succeeded or
+  // Failed) is not live.
+  const std::map<std::string, PodFacts>& apply(const std::vector<source::Change>& changes);
+  const std::map<std::string, PodFacts>& pods() const { return facts_; }
+
+ private:
+  using ObjectPtr = std::shared_ptr<const objects::Object>;
+
+  void rebuild();
+  const weft::crd::core::Namespace* namespace_of(const std::string& name) const;
+
+  std::string node_;
+  IsToBeEnrolled is_to_be_enrolled_;
+  std::map<objects::Key, ObjectPtr> pods_;  // of this node
+  std::map<std::string, ObjectPtr> namespaces_;
+  std::map<std::string, PodFacts> facts_;
+};
+
+}  // namespace weft::enrol

@@ -1,0 +1,195 @@
+#include "agent/enrol/run_node.h"
+
+#include "agent/compile/compiler.h"
+#include "agent/enrol/capture.h"
+#include "agent/enrol/cgroups.h"
+#include "agent/enrol/enroller.h"
+#include "agent/enrol/status.h"
+#include "agent/source/source.h"
+#include "ztunnel/base/flags.h"
+#include "ztunnel/base/log.h"
+#include "ztunnel/http/http1_server.h"
+#include "ztunnel/runtime/socket.h"
+
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <iostream>
+
+namespace weft::enrol {
+namespace {
+
+constexpr const char* kTarget = "node";
+
+const std::vector<Flag> kFlags = {
+    {.name = "node",
+     .value = "NAME",
+     .help = "this node, as spec.nodeName of its pods says",
+     .kind = Flag::Kind::kRequired},
+    {.name = "objects",
+     .value = "DIR",
+     .help = "folder of manifests to watch",
+     .kind = Flag::Kind::kRequired},
+    {.name = "zds-socket",
+     .value = "PATH",
+     .help = "socket on which ztunnel is told of pods",
+     .kind = Flag::Kind::kRequired},
+    {.name = "admin-socket",
+     .value = "PATH",
+     .help = "socket of GET /status",
+     .kind = Flag::Kind::kRequired},
+    {.name = "bpffs",
+     .value = "DIR",
+     .help = "where capture is pinned; a bpffs is mounted if it is none",
+     .kind = Flag::Kind::kRequired},
+    {.name = "pod-cgroups",
+     .value = "DIR",
+     .help = "cgroup2 folder below which the pods' cgroups are",
+     .kind = Flag::Kind::kRequired},
+    {.name = "cgroup-root",
+     .value = "DIR",
+     .help = "cgroup2 folder to hook: an ancestor of pods and ztunnels (the cgroup2 mount)"},
+    {.name = "trust-domain", .value = "NAME", .help = "the mesh's", .fallback = "cluster.local"},
+    {.name = "empty-slot",
+     .value = "refuse|pass",
+     .help = "connections of a captured pod that has no listener",
+     .fallback = "refuse"},
+    {.name = "withdraw-on-exit",
+     .help = "take capture down at SIGTERM",
+     .kind = Flag::Kind::kSwitch}};
+
+// SIGTERM and SIGINT as a descriptor. Before any thread is started, so that all of them block both.
+Result<Fd> block_signals() {
+  sigset_t signals{};
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  if (const int error = pthread_sigmask(SIG_BLOCK, &signals, nullptr)) {
+    return fail_errno(error, "blocking signals");
+  }
+  Fd descriptor(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!descriptor) return fail_errno(errno, "making a signalfd");
+  return descriptor;
+}
+
+// The node role's parts, wired together. Members are destroyed in reverse order.
+class Node {
+ public:
+  Node(runtime::Loop& loop, const Flags& flags, Fd signals) : loop_(loop), flags_(flags) {
+    signals_ = std::move(signals);
+  }
+
+  Result<void> prepare();
+  runtime::Task<void> run();
+
+ private:
+  runtime::Task<void> wait_for_signal();
+  runtime::Task<void> serve_admin(Fd connection);
+  runtime::Task<http::Response> answer(http::Request request);
+
+  runtime::Loop& loop_;
+  const Flags& flags_;
+  Fd signals_;
+  Fd admin_listener_;
+  std::unique_ptr<Capture> capture_;
+  std::unique_ptr<source::Source> source_;
+  std::unique_ptr<Enroller> enroller_;
+  std::unique_ptr<runtime::Acceptor> admin_;
+};
+
+Result<void> Node::prepare() {
+  const std::string& empty_slot = flags_.get("empty-slot");
+  if (empty_slot != "refuse" && empty_slot != "pass") {
+    return fail(Code::kInvalid, "--empty-slot: expected \"refuse\" or \"pass\"");
+  }
+  const std::string cgroup_root =
+      flags_.has("cgroup-root") ? flags_.get("cgroup-root") : TRY(find_cgroup2_mount());
+  capture_ = TRY(Capture::open(
+      {.cgroup_root = cgroup_root, .bpffs = flags_.get("bpffs"), .name = flags_.get("node")}));
+  source_ = TRY(source::make_folder_source(loop_, flags_.get("objects")));
+  enroller_ = std::make_unique<Enroller>(loop_,
+                                         EnrollerConfig{.node = flags_.get("node"),
+                                                        .pod_cgroups = flags_.get("pod-cgroups"),
+                                                        .zds_socket = flags_.get("zds-socket"),
+                                                        .open_when_empty = empty_slot == "pass"},
+                                         *capture_, *source_, compile::is_to_be_enrolled);
+  TRY(enroller_->listen());
+  admin_listener_ = TRY(runtime::listen_unix(flags_.get("admin-socket"), 0600));
+  admin_ = std::make_unique<runtime::Acceptor>(loop_, admin_listener_.get(), [this](Fd connection) {
+    return serve_admin(std::move(connection));
+  });
+  return {};
+}
+
+runtime::Task<void> Node::run() {
+  runtime::TaskScope tasks;
+  tasks.spawn(enroller_->run());
+  tasks.spawn(admin_->run());
+  log::info(kTarget).field("node", flags_.get("node")).say("node agent is running");
+  co_await wait_for_signal();
+  if (flags_.has("withdraw-on-exit")) co_await enroller_->withdraw_all();
+  enroller_->stop();
+  admin_->stop();
+  co_await tasks.join();
+  log::info(kTarget).say("node agent has stopped");
+  loop_.stop();
+}
+
+runtime::Task<void> Node::wait_for_signal() {
+  co_await loop_.poll(signals_.get(), POLLIN);
+  signalfd_siginfo signal{};
+  const ssize_t got = read(signals_.get(), &signal, sizeof(signal));
+  if (got == sizeof(signal)) {
+    log::info(kTarget).field("signal", static_cast<int64_t>(signal.ssi_signo)).say("stopping");
+  }
+}
+
+runtime::Task<void> Node::serve_admin(Fd connection) {
+  const http::Handler handler = [this](http::Request request) {
+    return answer(std::move(request));
+  };
+  co_await http::serve_http1(
+      loop_, std::make_unique<runtime::SocketStream>(loop_, std::move(connection)), handler);
+}
+
+runtime::Task<http::Response> Node::answer(http::Request request) {
+  if (request.method != "GET" || request.path != "/status") {
+    co_return http::Response{.status = 404, .body = "GET /status is all there is\n"};
+  }
+  const std::vector<ZtunnelStatus> ztunnels = enroller_->ztunnels();
+  Result<std::string> ztunnel = fail(Code::kUnavailable, "no ztunnel is connected");
+  // The newest; an older one is on its way out.
+  if (!ztunnels.empty()) ztunnel = co_await fetch_ztunnel_status(loop_, ztunnels.back().pid);
+  co_return http::Response{
+      .content_type = "application/json",
+      .body = status_json(flags_.get("node"), *enroller_, *capture_, ztunnel) + "\n"};
+}
+
+Result<void> run(const std::vector<std::string>& args) {
+  const Flags flags = TRY(Flags::parse(args, kFlags));
+  if (flags.help()) {
+    std::cout << Flags::help_text("weft-agent node", kFlags);
+    return {};
+  }
+  Fd signals = TRY(block_signals());
+  const std::unique_ptr<runtime::Loop> loop = TRY(runtime::Loop::create_best());
+  Node node(*loop, flags, std::move(signals));
+  TRY(node.prepare());
+  loop->spawn(node.run());
+  loop->run();
+  return {};
+}
+
+}  // namespace
+
+int run_node(const std::vector<std::string>& args) {
+  const Result<void> done = run(args);
+  if (done) return 0;
+  std::cerr << "weft-agent node: " << done.error().to_string() << "\n";
+  return 1;
+}
+
+}  // namespace weft::enrol

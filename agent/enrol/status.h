@@ -1,0 +1,24 @@
+#pragma once
+
+#include "agent/enrol/capture.h"
+#include "agent/enrol/enroller.h"
+#include "ztunnel/base/result.h"
+#include "ztunnel/runtime/loop.h"
+
+#include <string>
+#include <string_view>
+
+namespace weft::enrol {
+
+// The answer to GET /status, as JSON:
+//   {"node": .., "pods": [{"uid", "namespace", "name", "address", "state", "why"}],
+//    "ztunnels": [{"pid", "listeners", "snapshotSent", "podsAcked", "lastRefusal"}],
+//    "capture": {"outbound_captured": "12", ..}, "ztunnel": {what the ztunnel says of itself} }
+// "ztunnel" is there where one was given; what is no JSON is given as {"error": ..}.
+std::string status_json(const std::string& node, const Enroller& enroller, const Capture& capture,
+                        const Result<std::string>& ztunnel_status);
+
+// GET http://127.0.0.1:15000/status inside the ztunnel's network namespace.
+runtime::Task<Result<std::string>> fetch_ztunnel_status(runtime::Loop& loop, pid_t pid);
+
+}  // namespace weft::enrol
