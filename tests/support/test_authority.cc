@@ -92,6 +92,8 @@ void add_leaf_extensions(X509* leaf, X509* issuer, std::string_view uri,
   add_extension(
       leaf, issuer, NID_key_usage,
       options.is_ca ? "critical,digitalSignature,keyCertSign" : "critical,digitalSignature");
+  // As every real CA does: tells roots of one name apart.
+  add_extension(leaf, issuer, NID_authority_key_identifier, "keyid:always");
   std::vector<std::string> usages;
   if (options.server_auth) usages.emplace_back("serverAuth");
   if (options.client_auth) usages.emplace_back("clientAuth");
@@ -162,7 +164,7 @@ std::shared_ptr<const tls::Credentials> TestAuthority::issue(std::string_view ur
       SpiffeId::parse(uri).value_or(SpiffeId{impl_->trust_domain, "none", "none"});
   credentials->key_der = std::move(issued.key_der);
   credentials->chain_pem = {issued.certificate_pem};
-  credentials->roots_pem = impl_->root_pem;
+  credentials->roots_pem = options.roots_pem.empty() ? impl_->root_pem : options.roots_pem;
   credentials->not_before = std::chrono::system_clock::now() + options.valid_from;
   credentials->not_after = std::chrono::system_clock::now() + options.valid_until;
   const X509Ptr leaf = std::move(tls::parse_certificates(issued.certificate_pem, nullptr)->front());

@@ -21,6 +21,7 @@ struct LeafOptions {
   bool server_auth = true;
   bool is_ca = false;
   bool by_intermediate = false;  // signed by an intermediate, which is then part of the chain
+  std::string roots_pem{};       // what its holder trusts; empty: this authority's root
 };
 
 // A certificate with its key, as PEM, for whatever takes files or strings (grpc++, openssl).

@@ -25,6 +25,7 @@ bool is_about_certificate(int alert) {
     case SSL_AD_CERTIFICATE_UNKNOWN:
     case SSL_AD_UNKNOWN_CA:
     case SSL_AD_ACCESS_DENIED:
+    case SSL_AD_DECRYPT_ERROR:  // a signature in the chain or of the handshake does not fit
     case TLS13_AD_CERTIFICATE_REQUIRED:
       return true;
     default:
@@ -75,12 +76,13 @@ void Session::feed(runtime::Buffer ciphertext) {
 Result<std::optional<runtime::Buffer>> Session::open() {
   if (peer_ended_) return runtime::Buffer();
   if (broken_) return Fail(*broken_);
-  if (outgoing_bytes_ > kOutgoingBytesMax) {
-    broken_ = Error(Code::kLimit, "TLS: peer asks for key updates and takes none of the answers");
+  if (answer_bytes_ > kAnswerBytesMax) {
+    broken_ = Error(Code::kLimit, "TLS: peer asks for key updates and has had no answer to many");
     return Fail(*broken_);
   }
   if (incoming_.empty() && SSL_has_pending(ssl_.get()) == 0) return std::nullopt;
   runtime::Buffer plain = pool_.get();
+  opening_ = true;
   while (!plain.tail().empty()) {
     ERR_clear_error();
     size_t size = 0;
@@ -99,6 +101,7 @@ Result<std::optional<runtime::Buffer>> Session::open() {
     incoming_.clear();
     break;
   }
+  opening_ = false;
   // What came before an end or an error is handed out first; the next call tells.
   if (!plain.empty()) return plain;
   if (peer_ended_) return runtime::Buffer();
@@ -107,6 +110,7 @@ Result<std::optional<runtime::Buffer>> Session::open() {
 }
 
 Result<void> Session::seal(runtime::Buffer plain) {
+  answer_bytes_ = 0;
   while (!plain.empty()) {
     if (broken_) return Fail(*broken_);
     ERR_clear_error();
@@ -140,7 +144,6 @@ std::optional<runtime::Buffer> Session::take_outgoing() {
   if (outgoing_.empty()) return std::nullopt;
   runtime::Buffer first = std::move(outgoing_.front());
   outgoing_.pop_front();
-  outgoing_bytes_ -= first.size();
   return first;
 }
 
@@ -200,7 +203,7 @@ int Session::bio_write(BIO* bio, const char* from, size_t size, size_t* done) {
   auto& session = *static_cast<Session*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
   *done = size;
-  session.outgoing_bytes_ += size;
+  if (session.opening_) session.answer_bytes_ += size;
   while (size > 0) {
     if (session.outgoing_.empty() || session.outgoing_.back().tail().empty()) {
       session.outgoing_.push_back(session.pool_.get());

@@ -20,9 +20,9 @@ class Session {
   // AES-GCM keeps its guarantees for 2^24.5 full records under one key (RFC 8446 section 5.5): we
   // change ours well before. 128 GiB of full records.
   static constexpr uint64_t kRecordsPerKeyMax = 1ULL << 23;
-  // What may lie here unsent: a full buffer sealed, and answers to a peer's KeyUpdates, which wait
-  // for the next write. More than this is a peer that floods.
-  static constexpr size_t kOutgoingBytesMax = 256 * 1024;
+  // Answers to a peer's KeyUpdates wait for the next write; each costs us 50 us. A peer whose 150
+  // updates we had no reason to follow by a write is flooding: at one in 128 GiB that were 19 TiB.
+  static constexpr size_t kAnswerBytesMax = 4 * 1024;
 
   static Result<std::unique_ptr<Session>> make(Context::Impl& context, Verification expected,
                                                runtime::BufferPool& pool,
@@ -64,7 +64,8 @@ class Session {
   uint64_t records_sealed_ = 0;  // under the present key
   runtime::Buffer incoming_;
   std::deque<runtime::Buffer> outgoing_;
-  size_t outgoing_bytes_ = 0;
+  size_t answer_bytes_ = 0;  // made by open() since the last write
+  bool opening_ = false;     // what is written now is an answer
   bool peer_ended_ = false;
   std::optional<Error> broken_;
   std::unique_ptr<Verification> verification_;
