@@ -92,7 +92,7 @@ void validate_pod_spec(const core::PodSpec& spec, Report& report) {
 
 void validate_meta(const core::ObjectMeta& meta, Report& report) {
   const auto here = report.at("metadata");
-  if (meta.name().empty() && meta.generatename().empty()) {
+  if (meta.name().empty()) {  // generateName is for objects that an API server names
     const auto name = report.at("name");
     report.add("missing; expected a string");
   }

@@ -147,6 +147,7 @@ Wrong wrong_with_values_of(std::string_view key) {
   if (key == "destination.port") return wrong_with_port;
   if (key == "source.principal") return wrong_with_principal;
   if (key == "source.namespace") return wrong_with_pattern;
+  if (key == "source.serviceAccount") return wrong_with_account;
   return nullptr;
 }
 

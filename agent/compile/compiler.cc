@@ -1,0 +1,214 @@
+#include "agent/compile/compiler.h"
+
+#include "agent/compile/authorization_policy.h"
+#include "agent/compile/notices.h"
+#include "agent/compile/peer_authentication.h"
+#include "agent/compile/service.h"
+#include "agent/compile/store.h"
+#include "agent/compile/touched.h"
+#include "agent/compile/wire.h"
+#include "agent/compile/workload.h"
+
+#include <algorithm>
+#include <optional>
+
+namespace weft::compile {
+
+namespace {
+
+using Resources = std::map<std::string, Resource>;  // by name
+
+// What is to be said of one apply(), sorted into the order in which it is safe to hear it.
+struct Announcement {
+  std::vector<Resource> authorizations;
+  std::vector<Resource> services;
+  std::vector<Resource> workloads;
+  // Authorizations that applied to a whole namespace and now only to workloads that name them:
+  // these must name them first, or for a moment the policy would apply to nobody.
+  std::vector<Resource> narrowed;
+  std::vector<Resource> removed_addresses;
+  std::vector<Resource> removed_authorizations;
+
+  std::vector<Resource> take() {
+    std::vector<Resource> all = std::move(authorizations);
+    for (auto* part :
+         {&services, &workloads, &narrowed, &removed_addresses, &removed_authorizations}) {
+      all.insert(all.end(), std::make_move_iterator(part->begin()),
+                 std::make_move_iterator(part->end()));
+    }
+    return all;
+  }
+};
+
+Resource removal_of(const Resource& resource) {
+  return {
+      .type = resource.type, .name = resource.name, .version = {}, .bytes = {}, .removed = true};
+}
+
+// Puts one resource in its table; says what changed.
+void settle(Resources& table, const std::string& name, std::optional<Resource> now,
+            std::vector<Resource>& changed, std::vector<Resource>& removed) {
+  const auto before = table.find(name);
+  if (!now) {
+    if (before == table.end()) return;
+    removed.push_back(removal_of(before->second));
+    table.erase(before);
+    return;
+  }
+  if (before != table.end() && before->second.version == now->version) return;
+  table.insert_or_assign(name, *now);
+  changed.push_back(std::move(*now));
+}
+
+}  // namespace
+
+struct Compiler::Impl {
+  using Name = std::pair<std::string, std::string>;
+  struct Place {
+    std::string node;
+    SpiffeId identity;
+  };
+
+  MeshConfig config;
+  Store store;
+  Resources authorizations;
+  Resources services;
+  Resources workloads;
+  std::set<std::string> wide;  // authorizations that no workload has to name
+  std::map<objects::Key, std::shared_ptr<const objects::Object>> present;
+  std::map<objects::Key, std::vector<std::string>> notices;
+  std::map<Name, Place> places;
+  std::map<std::string, std::map<SpiffeId, size_t>> pods_by_identity;  // by node
+
+  void take_in(const source::Change& change, Touched& touched);
+  void compile_pod(const Name& name, Announcement& out);
+  void compile_service(const Name& name, Announcement& out);
+  void settle_policy(const std::string& key, const std::optional<model::Policy>& policy,
+                     Announcement& out);
+  void compile_policies(const Touched& touched, Announcement& out);
+  void place(const Name& name, const crd::core::Pod* pod);
+};
+
+void Compiler::Impl::take_in(const source::Change& change, Touched& touched) {
+  const auto before = present.find(change.key);
+  if (before != present.end()) touched.add(*before->second, store, config);
+  store.put(change.key, change.object);
+  notices.erase(change.key);
+  if (change.object == nullptr) {
+    if (before != present.end()) present.erase(before);
+    return;
+  }
+  touched.add(*change.object, store, config);
+  present[change.key] = change.object;
+  std::vector<std::string> about = notices_about(*change.object, config);
+  if (!about.empty()) notices[change.key] = std::move(about);
+}
+
+void Compiler::Impl::place(const Name& name, const crd::core::Pod* pod) {
+  const auto before = places.find(name);
+  if (before != places.end()) {
+    auto& identities = pods_by_identity[before->second.node];
+    if (--identities[before->second.identity] == 0) identities.erase(before->second.identity);
+    if (identities.empty()) pods_by_identity.erase(before->second.node);
+    places.erase(before);
+  }
+  if (pod == nullptr) return;
+  const auto now = identity_on_node(*pod, store, config);
+  if (!now) return;
+  places[name] = {now->first, now->second};
+  ++pods_by_identity[now->first][now->second];
+}
+
+void Compiler::Impl::compile_pod(const Name& name, Announcement& out) {
+  const crd::core::Pod* pod = store.pods.find(name.first, name.second);
+  place(name, pod);
+  std::optional<Resource> resource;
+  if (pod != nullptr) {
+    if (const auto workload = compile_workload(*pod, store, config)) {
+      resource = to_resource(*workload);
+    }
+  }
+  settle(workloads, workload_uid(name.first, name.second, config), std::move(resource),
+         out.workloads, out.removed_addresses);
+}
+
+void Compiler::Impl::compile_service(const Name& name, Announcement& out) {
+  const crd::core::Service* object = store.services.find(name.first, name.second);
+  std::optional<Resource> resource;
+  if (object != nullptr) {
+    if (const auto service = compile::compile_service(*object, config)) {
+      resource = to_resource(*service);
+    }
+  }
+  const std::string key =
+      name.first + "/" + name.second + "." + name.first + ".svc." + config.cluster_domain;
+  settle(services, key, std::move(resource), out.services, out.removed_addresses);
+}
+
+void Compiler::Impl::settle_policy(const std::string& key,
+                                   const std::optional<model::Policy>& policy, Announcement& out) {
+  const bool was_wide = wide.erase(key) > 0;
+  const bool is_wide = policy && policy->scope != model::Policy::Scope::kSelected;
+  if (is_wide) wide.insert(key);
+  settle(authorizations, key, policy ? std::optional(to_resource(*policy)) : std::nullopt,
+         was_wide && policy && !is_wide ? out.narrowed : out.authorizations,
+         out.removed_authorizations);
+}
+
+void Compiler::Impl::compile_policies(const Touched& touched, Announcement& out) {
+  for (const auto& [ns, name] : touched.policies) {
+    const auto* object = store.policies.find(ns, name);
+    settle_policy(ns + "/" + name,
+                  object == nullptr ? std::nullopt : compile_policy(*object, config).policy, out);
+  }
+  for (const auto& [ns, name] : touched.peers) {
+    const auto* object = store.peers.find(ns, name);
+    settle_policy(
+        ns + "/" + kConvertedPrefix + name,
+        object == nullptr ? std::nullopt : compile_peer_authentication(*object, store, config),
+        out);
+  }
+  if (touched.peers.empty()) return;
+  settle_policy(config.root_namespace + "/" + kStaticStrictName,
+                needs_static_strict(store) ? std::optional(static_strict(config)) : std::nullopt,
+                out);
+}
+
+Compiler::Compiler(MeshConfig config) : impl_(std::make_unique<Impl>()) {
+  impl_->config = std::move(config);
+}
+
+Compiler::~Compiler() = default;
+
+std::vector<Resource> Compiler::apply(const std::vector<source::Change>& changes) {
+  Touched touched;
+  for (const source::Change& change : changes) impl_->take_in(change, touched);
+  Announcement out;
+  impl_->compile_policies(touched, out);
+  for (const auto& name : touched.services) impl_->compile_service(name, out);
+  for (const auto& name : touched.pods) impl_->compile_pod(name, out);
+  return out.take();
+}
+
+std::vector<Resource> Compiler::all() const {
+  std::vector<Resource> resources;
+  for (const Resources* table : {&impl_->authorizations, &impl_->services, &impl_->workloads}) {
+    for (const auto& [name, resource] : *table) resources.push_back(resource);
+  }
+  return resources;
+}
+
+std::vector<Notice> Compiler::notices() const {
+  std::vector<Notice> all;
+  for (const auto& [key, messages] : impl_->notices) {
+    for (const std::string& message : messages) all.push_back({key, message});
+  }
+  return all;
+}
+
+bool Compiler::node_runs(const std::string& node, const SpiffeId& identity) const {
+  const auto found = impl_->pods_by_identity.find(node);
+  return found != impl_->pods_by_identity.end() && found->second.contains(identity);
+}
+
+}  // namespace weft::compile

@@ -1,0 +1,67 @@
+#pragma once
+
+#include "agent/objects/object.h"
+#include "proto/crd/core.pb.h"
+#include "proto/crd/security.pb.h"
+
+#include <google/protobuf/map.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace weft::compile {
+
+using Labels = google::protobuf::Map<std::string, std::string>;
+
+// Whether an object with these labels has all that are wanted. Wanting nothing selects everything.
+bool selects(const Labels& wanted, const Labels& labels);
+// The value of a label or annotation; empty where it is not there.
+std::string_view value_of(const Labels& labels, const std::string& key);
+
+// The objects of one kind, by namespace and name.
+template <class T>
+class Table {
+ public:
+  using InNamespace = std::map<std::string, std::shared_ptr<const T>>;
+
+  const T* find(const std::string& ns, const std::string& name) const {
+    const InNamespace& objects = in(ns);
+    const auto found = objects.find(name);
+    return found == objects.end() ? nullptr : found->second.get();
+  }
+  const InNamespace& in(const std::string& ns) const {
+    static const InNamespace none;
+    const auto found = by_namespace_.find(ns);
+    return found == by_namespace_.end() ? none : found->second;
+  }
+  const std::map<std::string, InNamespace>& all() const { return by_namespace_; }
+
+  void put(const objects::Key& key, const std::shared_ptr<const objects::Object>& object) {
+    by_namespace_[key.ns][key.name] = std::shared_ptr<const T>(object, object->as<T>());
+  }
+  void erase(const objects::Key& key) {
+    const auto found = by_namespace_.find(key.ns);
+    if (found == by_namespace_.end()) return;
+    found->second.erase(key.name);
+    if (found->second.empty()) by_namespace_.erase(found);
+  }
+
+ private:
+  std::map<std::string, InNamespace> by_namespace_;
+};
+
+// What the compiler reads of the cluster.
+struct Store {
+  Table<crd::core::Namespace> namespaces;  // under the namespace ""
+  Table<crd::core::Pod> pods;
+  Table<crd::core::Service> services;
+  Table<crd::security::AuthorizationPolicy> policies;
+  Table<crd::security::PeerAuthentication> peers;
+
+  // Null: removed. Kinds that are not kept here are ignored.
+  void put(const objects::Key& key, const std::shared_ptr<const objects::Object>& object);
+};
+
+}  // namespace weft::compile
