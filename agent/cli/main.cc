@@ -1,0 +1,41 @@
+// The weft command: a table of commands, each a function of its own.
+
+#include "agent/cli/commands.h"
+#include "agent/compile/command.h"
+
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+
+namespace weft::cli {
+
+namespace {
+
+int run_compile(const Args& args) {
+  return compile::compile_command(args, std::cout, std::cerr);
+}
+
+int run_version(const Args& args) {
+  if (!args.empty()) return complain("weft version takes no arguments", kMisused);
+  std::printf("weft %s\n", WEFT_VERSION);
+  return kDone;
+}
+
+}  // namespace
+
+int run(const Args& args) {
+  // Whoever reads our output may leave early (`weft ... | head`).
+  std::signal(SIGPIPE, SIG_DFL);
+  return dispatch(
+      "weft",
+      {{"sandbox", "a cluster on this machine without Kubernetes: nodes, pods, services",
+        run_sandbox},
+       {"status", "how control and every node's agent are", run_status},
+       {"compile", "print what manifests give each data plane", run_compile},
+       {"version", "print the version", run_version}},
+      args);
+}
+
+}  // namespace weft::cli
+
+int main(int argc, char** argv) { return weft::cli::run(weft::cli::Args(argv + 1, argv + argc)); }

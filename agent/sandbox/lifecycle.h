@@ -1,0 +1,43 @@
+#pragma once
+
+#include "agent/sandbox/layout.h"
+#include "ztunnel/base/fd.h"
+#include "ztunnel/base/result.h"
+
+#include <functional>
+#include <string>
+
+namespace weft::sandbox {
+
+struct UpOptions {
+  int nodes = 2;
+  bool mesh = true;
+  std::string manifests;  // file or folder; empty: none
+};
+
+// One line for the person who waits.
+using Progress = std::function<void(const std::string& line)>;
+
+// Makes a sandbox and starts its supervisor; returns when control, agents and ztunnels answer and
+// the manifests are applied. What a killed sandbox of this name left behind is removed first. On an
+// error nothing is left behind. kRefused: no root, or it is up already.
+Result<void> bring_up(const Layout& layout, const UpOptions& options, const Progress& progress);
+
+// Removes everything of the sandbox, whatever state it is in: processes, namespaces, mounts, pinned
+// maps, cgroups, files. Returns false where there was nothing.
+Result<bool> take_down(const Layout& layout);
+
+// kRefused without root; a sandbox needs it for namespaces, cgroups and BPF.
+Result<void> need_root();
+// kUnavailable where no supervisor of this name runs, saying which command helps.
+Result<void> need_up(const Layout& layout);
+// The supervisor's lock: held for as long as it lives.
+bool is_up(const Layout& layout);
+
+// `weft sandbox supervise`: what bring_up() starts.
+Result<void> run_supervisor(const Layout& layout, bool mesh);
+
+// The folders below the run directory's parent: every sandbox that is there, up or killed.
+std::vector<std::string> sandbox_names();
+
+}  // namespace weft::sandbox
