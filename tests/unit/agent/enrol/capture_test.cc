@@ -87,7 +87,7 @@ class CaptureTest : public ::testing::Test {
 
   // A pod's process that connects, says its addresses and reads what comes back.
   Child client_in_pod(const std::string& to) {
-    return bed_->run("pod", bed_->pod(), [to] {
+    return bed_->run(testing::kPodCgroup, bed_->pod(), [to] {
       const Fd fd = testing::tcp_socket();
       if (const int error = testing::connect_to(fd.get(), to)) return std::string(strerror(error));
       testing::write_text(fd.get(), testing::peer_of(fd.get()));
@@ -115,7 +115,7 @@ TEST_F(CaptureTest, OutboundComesToTheListenerWithItsOriginalDestination) {
 }
 
 TEST_F(CaptureTest, V4MappedSocketIsCapturedTheSame) {
-  Child client = bed_->run("pod", bed_->pod(), [] {
+  Child client = bed_->run(testing::kPodCgroup, bed_->pod(), [] {
     const Fd fd(socket(AF_INET6, SOCK_STREAM, 0));
     sockaddr_in6 to{};
     to.sin6_family = AF_INET6;
@@ -133,7 +133,7 @@ TEST_F(CaptureTest, V4MappedSocketIsCapturedTheSame) {
 }
 
 TEST_F(CaptureTest, ConnectingByTheFirstDatagramOfFastOpenIsCaptured) {
-  Child client = bed_->run("pod", bed_->pod(), [] {
+  Child client = bed_->run(testing::kPodCgroup, bed_->pod(), [] {
     const Fd fd = testing::tcp_socket();
     sockaddr_storage to{};
     const socklen_t length = SocketAddress::parse(kService)->to_sockaddr(to);
@@ -153,7 +153,7 @@ TEST_F(CaptureTest, MultipathTcpIsCaptured) {
   if (Fd(socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP)).get() < 0) {
     GTEST_SKIP() << "needs MPTCP in the kernel";
   }
-  Child client = bed_->run("pod", bed_->pod(), [] {
+  Child client = bed_->run(testing::kPodCgroup, bed_->pod(), [] {
     const Fd fd(socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP));
     if (const int error = testing::connect_to(fd.get(), kService)) {
       return std::string(strerror(error));
@@ -198,21 +198,22 @@ TEST_P(UntouchedTest, ReachesItsServerDirectly) {
 
 INSTANTIATE_TEST_SUITE_P(
     Capture, UntouchedTest,
-    ::testing::Values(Untouched{"Proxy", "proxy", true, "10.99.0.1:80", false, "10.99.0.1:80"},
-                      Untouched{"Loopback", "pod", true, "127.0.0.1:80", true, "127.0.0.1:80"},
-                      Untouched{"OtherLoopback", "pod", true, "0.0.0.0:80", true, "127.9.9.9:80"},
-                      Untouched{"AnyAddress", "pod", true, "0.0.0.0:80", true, "0.0.0.0:80"},
-                      Untouched{"OwnAddress", "pod", true, "10.99.0.2:80", true, "10.99.0.2:80"},
-                      Untouched{"OwnAddressFromAnotherCgroup", "other", true, "10.99.0.2:80", true,
-                                "10.99.0.2:80"},
-                      Untouched{"OutsideThePod", "pod", false, "10.99.0.1:80", false,
-                                "10.99.0.1:80"}),
+    ::testing::Values(
+        Untouched{"Proxy", "proxy", true, "10.99.0.1:80", false, "10.99.0.1:80"},
+        Untouched{"Loopback", testing::kPodCgroup, true, "127.0.0.1:80", true, "127.0.0.1:80"},
+        Untouched{"OtherLoopback", testing::kPodCgroup, true, "0.0.0.0:80", true, "127.9.9.9:80"},
+        Untouched{"AnyAddress", testing::kPodCgroup, true, "0.0.0.0:80", true, "0.0.0.0:80"},
+        Untouched{"OwnAddress", testing::kPodCgroup, true, "10.99.0.2:80", true, "10.99.0.2:80"},
+        Untouched{"OwnAddressFromAnotherCgroup", "other", true, "10.99.0.2:80", true,
+                  "10.99.0.2:80"},
+        Untouched{"OutsideThePod", testing::kPodCgroup, false, "10.99.0.1:80", false,
+                  "10.99.0.1:80"}),
     [](const auto& row) { return std::string(row.param.name); });
 
 TEST_F(CaptureTest, FromLoopbackToTheOwnAddressIsNotIncoming) {
   const Fd server =
       *in_netns(bed_->pod(), []() -> Result<Fd> { return testing::listen_on("10.99.0.2:80"); });
-  Child client = bed_->run("pod", bed_->pod(), [] {
+  Child client = bed_->run(testing::kPodCgroup, bed_->pod(), [] {
     const Fd fd = testing::tcp_socket();
     sockaddr_storage from{};
     const socklen_t length = SocketAddress::parse("127.0.0.1:0")->to_sockaddr(from);
@@ -249,7 +250,8 @@ std::string connect_bound_to_device(bool privileged) {
 TEST_F(CaptureTest, PrivilegedSocketBoundToADeviceIsUnboundAndCaptured) {
   const Fd server =
       *in_netns(bed_->out(), []() -> Result<Fd> { return testing::listen_on("10.99.0.1:80"); });
-  Child client = bed_->run("pod", bed_->pod(), [] { return connect_bound_to_device(true); });
+  Child client =
+      bed_->run(testing::kPodCgroup, bed_->pod(), [] { return connect_bound_to_device(true); });
   const Fd accepted = testing::accept_from(listeners_.outbound.get());
   ASSERT_TRUE(accepted) << client.answer();
   testing::write_text(accepted.get(), "captured");
@@ -261,7 +263,8 @@ TEST_F(CaptureTest, PrivilegedSocketBoundToADeviceIsUnboundAndCaptured) {
 TEST_F(CaptureTest, UnprivilegedSocketBoundToADeviceIsRefused) {
   const Fd server =
       *in_netns(bed_->out(), []() -> Result<Fd> { return testing::listen_on("10.99.0.1:80"); });
-  Child client = bed_->run("pod", bed_->pod(), [] { return connect_bound_to_device(false); });
+  Child client =
+      bed_->run(testing::kPodCgroup, bed_->pod(), [] { return connect_bound_to_device(false); });
   EXPECT_EQ(client.answer(), strerror(EPERM));
   EXPECT_FALSE(testing::comes_in_time(server.get(), 0));
   EXPECT_EQ(counted("outbound_device"), 1u);

@@ -95,7 +95,7 @@ Testbed::Testbed() : tag_("h6-" + std::to_string(getpid())) {
   const std::string root = *find_cgroup2_mount();
   home_cgroup_ = root + *cgroup_of(getpid());
   cgroup_ = root + "/" + tag_;
-  for (const char* name : {"", "/pod", "/proxy", "/other"}) {
+  for (const char* name : {"", "/pods", "/pods/podu-1", "/proxy", "/other"}) {
     std::filesystem::create_directory(cgroup_ + name);
   }
   join_cgroup(cgroup_ + "/proxy");
@@ -107,7 +107,7 @@ Testbed::Testbed() : tag_("h6-" + std::to_string(getpid())) {
 
 Testbed::~Testbed() {
   join_cgroup(home_cgroup_);
-  for (const char* name : {"/pod", "/proxy", "/other", ""}) {
+  for (const char* name : {"/pods/podu-1", "/pods", "/proxy", "/other", ""}) {
     std::error_code ignored;
     std::filesystem::remove(cgroup_ + name, ignored);
   }
@@ -128,7 +128,7 @@ Child Testbed::run(const std::string& cgroup, int netns_fd,
     return Child(pid, Fd(pipe[0]));
   }
   join_cgroup(cgroup_ + "/" + cgroup);
-  CHECK(setns(netns_fd, CLONE_NEWNET) == 0);
+  if (netns_fd >= 0) CHECK(setns(netns_fd, CLONE_NEWNET) == 0);
   const std::string text = call();
   CHECK(write(pipe[1], text.data(), text.size()) == static_cast<ssize_t>(text.size()));
   _exit(0);

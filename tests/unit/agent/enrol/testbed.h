@@ -9,8 +9,9 @@
 #include <string>
 
 // Two network namespaces, "pod" (10.99.0.2) and "out" (10.99.0.1, the pod's gateway), joined by a
-// veth; and three cgroups, pod, proxy and other. Names carry the process id; everything is removed
-// by the destructor. The test itself plays ztunnel, from the proxy cgroup.
+// veth; and three cgroups, pods/podu-1 (that of the pod with the uid u-1), proxy and other. Names
+// carry the process id; everything is removed by the destructor. The test itself plays ztunnel,
+// from the proxy cgroup.
 
 namespace weft::enrol::testing {
 
@@ -37,6 +38,9 @@ class Child {
   Fd answer_;
 };
 
+constexpr const char* kPodUid = "u-1";
+constexpr const char* kPodCgroup = "pods/podu-1";
+
 class Testbed {
  public:
   Testbed();
@@ -52,7 +56,8 @@ class Testbed {
   int pod() const { return pod_.get(); }
   int out() const { return out_.get(); }
 
-  // Runs `call` in a process of the cgroup ("pod", "proxy", "other") inside the namespace.
+  // Runs `call` in a process of the cgroup ("pods/podu-1", "proxy", "other") inside the namespace.
+  // -1: the test's own namespace.
   Child run(const std::string& cgroup, int netns_fd,
             const std::function<std::string()>& call) const;
 
