@@ -27,7 +27,6 @@
 #define SOL_SOCKET 1
 #define SO_BINDTODEVICE 25
 #define SO_MARK 36
-#define LOOPBACK_IFINDEX 1  // the same in every network namespace
 
 #define VERDICT_REFUSE 0
 #define VERDICT_PASS 1
@@ -76,6 +75,9 @@ struct {
 
 // The slot of the pod that this instance of `deliver` serves; set before it is loaded.
 const volatile __u32 pod_slot = 0;
+// The same in every network namespace. BPF_PROG_TEST_RUN only knows the interface 0, so that tests
+// put 0 here.
+const volatile __u32 loopback_ifindex = 1;
 
 FUNC_INLINE void count(enum weft_counter counter) {
   __u32 key = counter;
@@ -254,7 +256,7 @@ int deliver(struct bpf_sk_lookup* ctx) {
   if (!pod) return SK_DROP;
   struct weft_address from = v4_mapped(ctx->remote_ip4);
   struct weft_address to = v4_mapped(ctx->local_ip4);
-  if (ctx->ingress_ifindex == LOOPBACK_IFINDEX) return deliver_looped(ctx, pod, &from, &to);
+  if (ctx->ingress_ifindex == loopback_ifindex) return deliver_looped(ctx, pod, &from, &to);
   return deliver_incoming(ctx, pod, &from, &to);
 }
 
