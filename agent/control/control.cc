@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <thread>
 
 namespace weft::control {
 namespace {
@@ -20,7 +21,7 @@ using runtime::Task;
 // `weft status` and a person with curl; more at once is a mistake.
 constexpr size_t kAdminConnectionsMax = 16;
 // How long a shutdown waits for calls that are being answered.
-constexpr std::chrono::seconds kGrace{2};
+constexpr std::chrono::seconds kGrace{1};
 // After a failed renewal of the server certificate, which is good for hours yet.
 constexpr std::chrono::minutes kRenewalRetry{1};
 
@@ -46,6 +47,20 @@ Result<void> check_folder(const std::string& folder) {
     return fail(Code::kInvalid, "--objects " + folder + ": expected a folder");
   }
   return {};
+}
+
+// A killed process's io_uring is torn down by the kernel after the process is gone, and its
+// listener lives until then: milliseconds. A control that is restarted at once has to outwait that.
+Result<Fd> listen_admin(const std::string& path) {
+  constexpr std::chrono::seconds kPatience{3};
+  constexpr std::chrono::milliseconds kPause{20};
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (true) {
+    auto listener = runtime::listen_unix(path, 0600);
+    const bool is_taken = !listener && listener.error().code == Code::kUnavailable;
+    if (!is_taken || std::chrono::steady_clock::now() >= end) return listener;
+    std::this_thread::sleep_for(kPause);
+  }
 }
 
 }  // namespace
@@ -83,7 +98,7 @@ Result<std::unique_ptr<Control>> Control::create(const Options& options) {
   parts.loop = TRY(runtime::Loop::create_best());
   parts.signals = TRY(open_signals());
   parts.source = TRY(source::make_folder_source(*parts.loop, options.objects_folder));
-  parts.admin_listener = TRY(runtime::listen_unix(options.admin_socket, 0600));
+  parts.admin_listener = TRY(listen_admin(options.admin_socket));
   parts.xds = std::make_unique<xds::Server>(parts.verifier);
   parts.ca =
       std::make_unique<CaService>(*parts.authority, parts.verifier,

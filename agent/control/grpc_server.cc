@@ -41,7 +41,10 @@ Result<void> try_bind(const SocketAddress& address) {
   const int on = 1;
   ::setsockopt(probe.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (::bind(probe.get(), reinterpret_cast<const sockaddr*>(&raw), length) == 0) return {};
-  return fail_errno(errno, "listening on " + address.to_string());
+  const int reason = errno;
+  Error error = errno_error(reason, "listening on " + address.to_string());
+  if (reason == EADDRINUSE) error.message += ": is another weft-agent control running?";
+  return Fail(std::move(error));
 }
 
 void set_bounds(grpc::ServerBuilder& builder) {

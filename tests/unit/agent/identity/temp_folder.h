@@ -33,8 +33,8 @@ class TempFolder {
   }
   // Beside its place first, so that a watcher never sees half of it.
   void write(const std::string& name, const std::string& bytes) const {
-    std::ofstream(file("." + name + ".new"), std::ios::binary) << bytes;
-    std::filesystem::rename(file("." + name + ".new"), file(name));
+    std::ofstream(file(".half-written"), std::ios::binary) << bytes;
+    std::filesystem::rename(file(".half-written"), file(name));
   }
   bool has(const std::string& name) const { return std::filesystem::exists(file(name)); }
 
