@@ -22,8 +22,9 @@ namespace {
 
 constexpr int kEventsPerTurn = 256;
 // How many operations of a turn may complete without waiting: a peer that always has bytes ready
-// must not keep the others of its loop from theirs.
-constexpr int kImmediatePerTurn = 64;
+// must not keep the others of its loop from theirs. 16 reads are 1 MiB, what stays in cache until
+// it is written on (measured: 64 cost two thirds of the throughput of one busy connection).
+constexpr int kImmediatePerTurn = 16;
 
 class EpollLoop final : public Loop {
  public:

@@ -13,16 +13,16 @@ namespace {
 
 thread_local size_t allocations = 0;
 
-void* counted(std::size_t bytes, std::size_t alignment) {
+}  // namespace
+
+#ifndef WEFT_SANITIZED  // whose own operator new this would replace, and which use nothing again
+static void* counted(std::size_t bytes, std::size_t alignment) {
   ++allocations;
   void* memory = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   if (memory == nullptr) std::abort();
   return memory;
 }
 
-}  // namespace
-
-#ifndef WEFT_SANITIZED  // whose own operator new this would replace, and which use nothing again
 void* operator new(std::size_t bytes) { return counted(bytes, 16); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
   return counted(bytes, static_cast<std::size_t>(alignment));
