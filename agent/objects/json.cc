@@ -87,8 +87,12 @@ void write_number(double number, std::string& out) {
     out += "null";  // JSON has no word for it; no parser of ours makes one
     return;
   }
+  // A whole number too large for an integer type must not look like one.
+  constexpr double kPlainMax = 1e15;
   char buffer[32];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, number);
+  const auto format =
+      std::abs(number) < kPlainMax ? std::chars_format::general : std::chars_format::scientific;
+  const auto end = std::to_chars(buffer, buffer + sizeof buffer, number, format);
   out.append(buffer, end.ptr);
 }
 

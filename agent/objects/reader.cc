@@ -257,7 +257,12 @@ void read_map(const Tree& tree, Message& message, const FieldDescriptor& field, 
   const FieldDescriptor& value = *field.message_type()->map_value();
   for_each_member(tree, report, true, [&](const Tree::Member& member) {
     Message& entry = *message.GetReflection()->AddMessage(&message, &field);
+    const size_t mistakes_before = report.size();
     read_one(key_tree(member.name, key), {entry, key, false}, report);
+    if (report.size() > mistakes_before) {
+      message.GetReflection()->RemoveLast(&message, &field);
+      return;
+    }
     if (!member.value.is_null()) read_one(member.value, {entry, value, false}, report);
   });
 }

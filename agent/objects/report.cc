@@ -1,7 +1,6 @@
 #include "agent/objects/report.h"
 
 #include <algorithm>
-#include <numeric>
 
 namespace weft::objects {
 
@@ -14,21 +13,26 @@ bool is_below(std::string_view path, std::string_view other) {
          path[other.size()] == '[';
 }
 
-// Levenshtein's distance. Both are names of fields: short.
+// How many letters to change, add, leave out or swap with their neighbour (optimal string
+// alignment). Both are names of fields: short.
 size_t distance(std::string_view left, std::string_view right) {
-  std::vector<size_t> row(right.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < left.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (size_t j = 0; j < right.size(); ++j) {
-      const size_t above = row[j + 1];
-      const bool same = (left[i] | 0x20) == (right[j] | 0x20);  // letters: upper and lower alike
-      row[j + 1] = std::min({above + 1, row[j] + 1, diagonal + (same ? 0 : 1)});
-      diagonal = above;
+  const size_t width = right.size() + 1;
+  std::vector<size_t> cost((left.size() + 1) * width);
+  for (size_t i = 0; i <= left.size(); ++i) cost[i * width] = i;
+  for (size_t j = 0; j < width; ++j) cost[j] = j;
+  const auto same = [](char a, char b) { return (a | 0x20) == (b | 0x20); };  // letters of any case
+  for (size_t i = 1; i <= left.size(); ++i) {
+    for (size_t j = 1; j < width; ++j) {
+      const size_t change = same(left[i - 1], right[j - 1]) ? 0 : 1;
+      size_t best = std::min({cost[(i - 1) * width + j] + 1, cost[i * width + j - 1] + 1,
+                              cost[(i - 1) * width + j - 1] + change});
+      if (i > 1 && j > 1 && same(left[i - 1], right[j - 2]) && same(left[i - 2], right[j - 1])) {
+        best = std::min(best, cost[(i - 2) * width + j - 2] + 1);
+      }
+      cost[i * width + j] = best;
     }
   }
-  return row.back();
+  return cost.back();
 }
 
 }  // namespace

@@ -39,6 +39,7 @@ class Report {
   // what was read wrongly would only be judged a second time.
   void add(std::string_view message);
   bool empty() const { return errors_.empty(); }
+  size_t size() const { return errors_.size() + left_out_; }
   std::vector<Error> take();
 
  private:
