@@ -2,6 +2,7 @@
 
 #include "agent/cli/commands.h"
 #include "agent/compile/command.h"
+#include "ztunnel/base/log.h"
 
 #include <csignal>
 #include <cstdio>
@@ -11,9 +12,7 @@ namespace weft::cli {
 
 namespace {
 
-int run_compile(const Args& args) {
-  return compile::compile_command(args, std::cout, std::cerr);
-}
+int run_compile(const Args& args) { return compile::compile_command(args, std::cout, std::cerr); }
 
 int run_version(const Args& args) {
   if (!args.empty()) return complain("weft version takes no arguments", kMisused);
@@ -26,6 +25,7 @@ int run_version(const Args& args) {
 int run(const Args& args) {
   // Whoever reads our output may leave early (`weft ... | head`).
   std::signal(SIGPIPE, SIG_DFL);
+  log::set_level(log::Level::kWarn);
   return dispatch(
       "weft",
       {{"sandbox", "a cluster on this machine without Kubernetes: nodes, pods, services",

@@ -10,6 +10,7 @@
 #include "agent/sandbox/spawn.h"
 #include "agent/sandbox/store.h"
 #include "agent/sandbox/supervisor.h"
+#include "ztunnel/base/log.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -297,6 +298,7 @@ Result<void> run_supervisor(const Layout& layout, bool mesh) {
     return fail(Code::kRefused, "supervise is for `weft sandbox up` to start");
   }
   ::fcntl(kLockFd, F_SETFD, FD_CLOEXEC);
+  log::set_level(log::Level::kInfo);
   return supervise(layout, {.mesh = mesh});
 }
 

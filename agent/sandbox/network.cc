@@ -22,6 +22,15 @@ std::string bridge_address(int node) {
   return text;
 }
 
+// Where br_netfilter is loaded, a bridge would translate addresses itself and pass a packet on from
+// port to port, past the node's routing. The file is not there where it is not loaded.
+Result<void> let_bridges_alone(const Fd& netns) {
+  auto done = set_sysctls(netns.get(), {{"bridge/bridge-nf-call-iptables", "0"},
+                                        {"bridge/bridge-nf-call-ip6tables", "0"}});
+  if (!done && done.error().code == Code::kNotFound) return {};
+  return done;
+}
+
 Result<void> make_control(const Layout& layout, int nodes) {
   TRY(add_netns(layout.netns("control")));
   const Fd fabric = TRY(open_netns(layout.netns("fabric")));
@@ -45,19 +54,18 @@ Result<void> make_node(const Layout& layout, int node, int nodes) {
                          "/24 dev eth0\nlink set eth0 up\n"
                          "link add cni0 address " +
                          bridge_address(node) + " type bridge\naddr add " + gateway_ip(node) +
-                         "/24 dev cni0\nlink set cni0 up\n"
-                         "link add svc0 type dummy\naddr add " +
-                         std::string(kDnsIp) +
-                         "/32 dev svc0\nlink set svc0 up\n"
+                         "/24 dev cni0\nlink set cni0 up\naddr add " + std::string(kDnsIp) +
+                         "/32 dev lo\n"
                          // So that an address without endpoints reaches the rule that refuses it.
                          "route add " +
-                         std::string(kServiceCidr) + " dev svc0\n";
+                         std::string(kServiceCidr) + " dev cni0\n";
   for (int other = 1; other <= nodes; ++other) {
     if (other == node) continue;
     commands += "route add " + pod_ip(other, 0) + "/24 via " + node_ip(other) + "\n";
   }
   const Fd inside = TRY(open_netns(netns));
   TRY(ip_batch(inside, commands));
+  TRY(let_bridges_alone(inside));
   return set_sysctls(inside.get(), {{"ipv4/ip_forward", "1"},
                                     {"ipv4/conf/all/send_redirects", "0"},
                                     {"ipv4/conf/default/send_redirects", "0"},
@@ -74,6 +82,7 @@ Result<void> make_fabric(const Layout& layout, int nodes) {
   auto made =
       ip_batch(fabric, "link set lo up\nlink add fabric0 type bridge\nlink set fabric0 up\n");
   if (!made) return Fail(std::move(made).error().in("does this kernel have bridge and veth?"));
+  TRY(let_bridges_alone(fabric));
   for (int node = 1; node <= nodes; ++node) TRY(make_node(layout, node, nodes));
   return make_control(layout, nodes);
 }

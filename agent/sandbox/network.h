@@ -10,7 +10,7 @@ namespace weft::sandbox {
 // The wires of a sandbox, as a CNI and a data centre would lay them:
 //
 //   netns fabric    bridge fabric0 --- node-1, node-2, ..., control      172.31.0.0/24
-//   netns node-n    eth0 172.31.0.(10+n); bridge cni0 10.244.n.1/24; svc0 holds the DNS address
+//   netns node-n    eth0 172.31.0.(10+n); bridge cni0 10.244.n.1/24; lo holds the DNS address
 //   netns pod       eth0 10.244.n.x/32, its default route through the node
 //
 // Pods reach each other through their nodes only, also on one node: the ports of cni0 are isolated
