@@ -111,13 +111,23 @@ FUNC_INLINE int is_link_local_v4(__u32 network_order) {
   return (network_order & bpf_htonl(0xffff0000)) == bpf_htonl(0xa9fe0000);
 }
 
-// --- Outbound: the connect hooks
-// ------------------------------------------------------------------
+// Outbound: the connect hooks.
 
 FUNC_INLINE int refuse(int error, enum weft_counter why) {
   count(why);
   bpf_set_retval(-error);
   return VERDICT_REFUSE;
+}
+
+// Not captured. A socket that was captured before, and connects again, must not keep our mark.
+FUNC_INLINE int pass(struct bpf_sock_addr* ctx, enum weft_counter why) {
+  struct bpf_sock* socket = ctx->sk;
+  if (socket && socket->mark == WEFT_MARK_OUTBOUND) {
+    __u32 none = 0;
+    bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &none, sizeof(none));
+  }
+  count(why);
+  return VERDICT_PASS;
 }
 
 // Connections that stay inside the pod or on its link. 0.0.0.0 means this host to connect(2).
@@ -149,24 +159,12 @@ FUNC_INLINE int leave_device(struct bpf_sock_addr* ctx) {
 FUNC_INLINE int capture_connect(struct bpf_sock_addr* ctx, const struct weft_pod* pod,
                                 const struct weft_address* to) {
   __u64 cgroup = bpf_get_current_cgroup_id();
-  if (bpf_map_lookup_elem(&weft_proxies, &cgroup)) {
-    count(WEFT_COUNT_OUTBOUND_PROXY);
-    return VERDICT_PASS;
-  }
-  if (!is_v4_mapped(to)) {
-    count(WEFT_COUNT_OUTBOUND_IPV6);
-    return VERDICT_PASS;
-  }
-  if (is_local_destination(pod, to)) {
-    count(WEFT_COUNT_OUTBOUND_LOCAL);
-    return VERDICT_PASS;
-  }
+  if (bpf_map_lookup_elem(&weft_proxies, &cgroup)) return pass(ctx, WEFT_COUNT_OUTBOUND_PROXY);
+  if (!is_v4_mapped(to)) return pass(ctx, WEFT_COUNT_OUTBOUND_IPV6);
+  if (is_local_destination(pod, to)) return pass(ctx, WEFT_COUNT_OUTBOUND_LOCAL);
   if (!(pod->flags & WEFT_POD_UP) || !has_listener(pod->slot, WEFT_LISTENER_OUTBOUND_V4)) {
-    if (!(pod->flags & WEFT_POD_OPEN_OUTBOUND)) {
-      return refuse(ECONNREFUSED, WEFT_COUNT_OUTBOUND_REFUSED);
-    }
-    count(WEFT_COUNT_OUTBOUND_OPEN);
-    return VERDICT_PASS;
+    if (pod->flags & WEFT_POD_OPEN_OUTBOUND) return pass(ctx, WEFT_COUNT_OUTBOUND_OPEN);
+    return refuse(ECONNREFUSED, WEFT_COUNT_OUTBOUND_REFUSED);
   }
   if (leave_device(ctx)) return refuse(EPERM, WEFT_COUNT_OUTBOUND_DEVICE);
   __u32 mark = WEFT_MARK_OUTBOUND;
@@ -201,8 +199,7 @@ int connect6(struct bpf_sock_addr* ctx) {
   return capture_connect(ctx, pod, &to);
 }
 
-// --- Both ways: the pod's sk_lookup
-// ---------------------------------------------------------------
+// Both ways: the pod's sk_lookup.
 
 FUNC_INLINE int hand_over(struct bpf_sk_lookup* ctx, const struct weft_pod* pod,
                           enum weft_listener kind, enum weft_counter taken,
@@ -260,8 +257,7 @@ int deliver(struct bpf_sk_lookup* ctx) {
   return deliver_incoming(ctx, pod, &from, &to);
 }
 
-// --- Inner leg: the application's side
-// ------------------------------------------------------------
+// Inner leg: the application's side.
 
 // The accepted socket has the mark of ztunnel's SYN because tcp_fwmark_accept is set in the pod.
 SEC("sockops")

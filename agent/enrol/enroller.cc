@@ -121,7 +121,7 @@ void Enroller::drop_orphans() {
   }
 }
 
-// --- One pod ---
+// One pod.
 
 void Enroller::kick(const std::string& uid) {
   const auto found = entries_.find(uid);
@@ -240,7 +240,7 @@ void Enroller::retry_later(Entry& entry, const Error& error) {
   });
 }
 
-// --- ztunnels ---
+// ztunnels.
 
 // The pod's cgroup must not become the proxy's: everything in it would bypass capture.
 Result<void> Enroller::check_ztunnel_cgroup(const std::string& cgroup) const {
@@ -288,7 +288,7 @@ void Enroller::ztunnel_left(pid_t pid) {
 
 void Enroller::pod_told(const std::string& uid) { kick(uid); }
 
-// --- Ending and status ---
+// Ending and status.
 
 runtime::Task<void> Enroller::withdraw_all() {
   withdrawing_ = true;

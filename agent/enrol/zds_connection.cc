@@ -86,7 +86,7 @@ runtime::Task<void> ZdsConnection::run() {
   if (arrived_) log::info(kTarget).field("pid", pid_).say("ztunnel disconnected");
 }
 
-// --- Reading ---
+// Reading.
 
 runtime::Task<Result<Packet>> ZdsConnection::next_packet() {
   while (!closed_) {
@@ -139,7 +139,7 @@ Result<void> ZdsConnection::take_response(Packet packet) {
   return {};
 }
 
-// --- Telling ---
+// Telling.
 
 runtime::Task<Result<void>> ZdsConnection::tell() {
   if (hello_.wants_parking && server_.parked_) CO_TRY(co_await send_parked());

@@ -7,6 +7,8 @@
 #include "tests/unit/agent/enrol/testbed.h"
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -270,7 +272,38 @@ TEST_F(CaptureTest, UnprivilegedSocketBoundToADeviceIsRefused) {
   EXPECT_EQ(counted("outbound_device"), 1u);
 }
 
-// --- Inbound ---
+TEST_F(CaptureTest, SocketThatWasCapturedAndConnectsAgainIsNotMarkedAnyMore) {
+  const Fd server =
+      *in_netns(bed_->out(), []() -> Result<Fd> { return testing::listen_on("10.99.0.1:80"); });
+  Child client = bed_->run(testing::kPodCgroup, bed_->pod(), [this] {
+    listeners_ = Listeners{};  // this process's copies
+    const Fd fd = testing::tcp_socket();
+    sockaddr nowhere{};
+    nowhere.sa_family = AF_UNSPEC;
+    if (testing::connect_to(fd.get(), kService) != 0) return std::string("not captured");
+    testing::write_text(fd.get(), "go");
+    testing::read_text(fd.get());
+    connect(fd.get(), &nowhere, sizeof(nowhere));
+    if (const int error = testing::connect_to(fd.get(), "10.99.0.1:80")) {
+      return std::string(strerror(error));
+    }
+    return testing::read_text(fd.get());
+  });
+  {
+    const Fd captured = testing::accept_from(listeners_.outbound.get());
+    ASSERT_TRUE(captured) << client.answer();
+    EXPECT_EQ(testing::read_text(captured.get()), "go");
+    add(true);
+    listeners_ = Listeners{};
+    testing::write_text(captured.get(), "now elsewhere");
+  }
+  const Fd accepted = testing::accept_from(server.get());
+  ASSERT_TRUE(accepted) << client.answer();
+  testing::write_text(accepted.get(), "direct");
+  EXPECT_EQ(client.answer(), "direct");
+}
+
+// Inbound.
 
 // A client outside the pod: connects, writes its own address, reads.
 Child client_outside(const testing::Testbed& bed, const std::string& to) {
@@ -310,7 +343,7 @@ TEST_F(CaptureTest, InnerLegHasTheClientsAddressAndPortBesideTheOuterConnection)
   EXPECT_EQ(counted("inbound_captured"), 1u);
 }
 
-// --- Empty slots ---
+// Empty slots.
 
 TEST_F(CaptureTest, ClosedPodWithoutListenersRefusesBothWaysAtOnce) {
   const Fd server =
@@ -345,7 +378,7 @@ TEST_F(CaptureTest, OpenPodWithoutListenersPassesBothWays) {
   EXPECT_EQ(inbound.answer(), "direct");
 }
 
-// --- Life ---
+// Life.
 
 TEST_F(CaptureTest, CaptureGoesOnWithoutTheAgentAndIsTakenOverByTheNext) {
   capture_.reset();
@@ -421,16 +454,24 @@ TEST_F(CaptureTest, MapsOfAnotherVersionAreReplaced) {
   EXPECT_TRUE(testing::accept_from(listeners_.outbound.get()));
 }
 
+// The program behind a pinned link, as another owner would have one of its own.
+Fd program_of_link(const std::string& pin) {
+  const Fd link(bpf_obj_get(pin.c_str()));
+  bpf_link_info info{};
+  uint32_t length = sizeof(info);
+  EXPECT_EQ(bpf_obj_get_info_by_fd(link.get(), &info, &length), 0);
+  return Fd(bpf_prog_get_fd_by_id(info.prog_id));
+}
+
 TEST_F(CaptureTest, AttachBesideAnExclusiveOwnerIsExplained) {
-  // A legacy exclusive attach (flags 0) of one of our own pinned programs, on a cgroup of its own.
-  const std::string cgroup = bed_->cgroup() + "/other";
-  testing::shell("bpftool prog pin name connect4 " + bed_->bpffs() + "/exclusive");
-  testing::shell("bpftool cgroup attach " + cgroup + " connect4 pinned " + bed_->bpffs() +
-                 "/exclusive");
+  const std::string path = bed_->cgroup() + "/other";
+  const Fd cgroup(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Fd program = program_of_link(bed_->bpffs() + "/node_one/link-connect4");
+  constexpr bpf_attach_type kType = BPF_CGROUP_INET4_CONNECT;
+  ASSERT_EQ(bpf_prog_attach(program.get(), cgroup.get(), kType, 0), 0) << strerror(errno);
   const auto opened =
-      Capture::open({.cgroup_root = cgroup, .bpffs = bed_->bpffs(), .name = "second"});
-  testing::shell("bpftool cgroup detach " + cgroup + " connect4 pinned " + bed_->bpffs() +
-                 "/exclusive");
+      Capture::open({.cgroup_root = path, .bpffs = bed_->bpffs(), .name = "second"});
+  EXPECT_EQ(bpf_prog_detach2(program.get(), cgroup.get(), kType), 0);
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().code, Code::kRefused);
   EXPECT_NE(opened.error().to_string().find("exclusively"), std::string::npos)

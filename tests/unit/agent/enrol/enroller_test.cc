@@ -308,7 +308,7 @@ TEST_F(EnrollerTest, WithdrawAllTakesEverythingDown) {
   EXPECT_EQ(testing::shell_output("bpftool cgroup show " + bed_->cgroup()), "");
 }
 
-// --- kill -9 ---
+// kill -9.
 
 // What processes of a test tell each other.
 struct Shared {
