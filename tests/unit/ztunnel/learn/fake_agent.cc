@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 
 namespace weft::learn::testing {
@@ -36,11 +37,16 @@ FakeAgent::FakeAgent(const std::string& path)
 }
 
 void FakeAgent::accept() {
-  connection_ = Fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  do {
+    connection_ = Fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  } while (!connection_ && errno == EINTR);
   CHECK(connection_);
   set_timeouts(connection_.get());
   char bytes[4096];
-  const ssize_t got = recv(connection_.get(), bytes, sizeof bytes, 0);
+  ssize_t got = -1;
+  do {
+    got = recv(connection_.get(), bytes, sizeof bytes, 0);
+  } while (got < 0 && errno == EINTR);
   CHECK(got > 0);
   CHECK(hello.ParseFromArray(bytes, static_cast<int>(got)));
 }
@@ -77,7 +83,10 @@ std::optional<FakeAgent::Response> FakeAgent::receive() {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
-  const ssize_t got = recvmsg(connection_.get(), &message, MSG_CMSG_CLOEXEC);
+  ssize_t got = -1;
+  do {
+    got = recvmsg(connection_.get(), &message, MSG_CMSG_CLOEXEC);
+  } while (got < 0 && errno == EINTR);
   if (got <= 0) return std::nullopt;
   Response response;
   CHECK(response.message.ParseFromArray(bytes, static_cast<int>(got)));

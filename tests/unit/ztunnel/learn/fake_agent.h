@@ -10,7 +10,8 @@
 namespace weft::learn::testing {
 
 // A node agent for tests: the other side of ZDS, written with plain blocking calls on its own, so
-// that it shares nothing with what it tests. A call gives up after 20 s.
+// that it shares nothing with what it tests. A call gives up after 20 s (and, because it has a
+// limit, may be interrupted by a signal of gRPC's: it goes on).
 class FakeAgent {
  public:
   explicit FakeAgent(const std::string& path);  // listens
