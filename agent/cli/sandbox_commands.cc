@@ -90,6 +90,9 @@ int run_up(const Args& args) {
       {.name = "nodes", .value = "N", .help = "how many nodes", .fallback = "2"},
       {.name = "no-mesh",
        .help = "pods and services only: start neither control nor agents nor ztunnels",
+       .kind = Flag::Kind::kSwitch},
+      {.name = "keep-failed",
+       .help = "leave what was made where it does not come up, for a look at the logs",
        .kind = Flag::Kind::kSwitch}};
   return with_flags("up", known, 0, args, [](const Flags& flags, const Layout& layout) {
     const auto nodes = flags.number("nodes", 1, sandbox::kNodesMax);
@@ -97,6 +100,7 @@ int run_up(const Args& args) {
     sandbox::UpOptions options;
     options.nodes = static_cast<int>(*nodes);
     options.mesh = !flags.has("no-mesh");
+    options.keep_failed = flags.has("keep-failed");
     options.manifests = flags.get("filename");
     if (auto up = sandbox::bring_up(layout, options, print_progress); !up) {
       return complain(up.error().to_string());

@@ -15,7 +15,9 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -146,8 +148,12 @@ Result<void> check_process(const Layout& layout, const std::string& name) {
 }
 
 bool answers(const std::string& socket_path) {
-  struct stat status{};
-  return ::stat(socket_path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
+  const Fd client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (!client || socket_path.size() >= sizeof address.sun_path) return false;
+  socket_path.copy(address.sun_path, sizeof address.sun_path - 1);
+  return ::connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
 }
 
 runtime::Task<void> ask_ztunnel(runtime::Loop& loop, int netns_fd, bool& ready) {
@@ -274,7 +280,7 @@ Result<void> bring_up(const Layout& layout, const UpOptions& options, const Prog
     TRY(remove_everything(layout));
   }
   auto made = make_all(layout, lock, options, progress);
-  if (made) return {};
+  if (made || options.keep_failed) return made;
   auto removed = remove_everything(layout);
   ::unlink(layout.lock_file().c_str());
   if (!removed) progress("could not remove everything: " + removed.error().to_string());

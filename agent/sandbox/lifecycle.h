@@ -12,6 +12,7 @@ namespace weft::sandbox {
 struct UpOptions {
   int nodes = 2;
   bool mesh = true;
+  bool keep_failed = false;  // do not clean up after an error, for a look at the logs
   std::string manifests;  // file or folder; empty: none
 };
 
