@@ -187,48 +187,51 @@ Parsed<bool> BodyReader::take(std::string& input) {
 
 Parsed<bool> BodyReader::take_chunks(std::string& input) {
   std::string_view rest = input;
-  const auto keep = [&](bool whole) {
-    input.erase(0, input.size() - rest.size());
-    return whole;
-  };
   while (true) {
     if (chunk_ == ChunkState::kData) {
       take_counted(rest);
-      if (left_ > 0) return keep(false);
+      if (left_ > 0) break;
       chunk_ = ChunkState::kDataEnd;
     }
     const size_t end = rest.find(kLineEnd);
-    if (end == std::string_view::npos) {
-      if (rest.size() > kChunkLineBytesMax) return refuse(400, "a chunk's line is too long");
-      return keep(false);
+    const bool whole = end != std::string_view::npos;
+    // A last CR may belong to the line's end: the verdict is the same however the bytes come.
+    if ((whole ? end : rest.size()) > kChunkLineBytesMax + (whole ? 0 : 1)) {
+      return refuse(400, "a chunk's line is too long");
     }
-    const std::string_view line = rest.substr(0, end);
+    if (!whole) break;
+    const Parsed<bool> last = take_chunk_line(rest.substr(0, end));
+    if (!last) return last;
     rest.remove_prefix(end + kLineEnd.size());
-    if (!std::ranges::all_of(line, is_field_char))
-      return refuse(400, "a chunk's line is malformed");
-    switch (chunk_) {
-      case ChunkState::kSize: {
-        const std::string_view digits = trim(line.substr(0, line.find(';')));  // no extensions
-        const std::optional<uint64_t> size = parse_number<uint64_t>(digits, 16);
-        if (!size) return refuse(400, "a chunk's size is not a number");
-        if (*size > bytes_max_ - body_.size()) return refuse(413, "the body is too long");
-        left_ = *size;
-        chunk_ = *size == 0 ? ChunkState::kTrailer : ChunkState::kData;
-        break;
-      }
-      case ChunkState::kDataEnd:
-        if (!line.empty()) return refuse(400, "a chunk is longer than its size");
-        chunk_ = ChunkState::kSize;
-        break;
-      case ChunkState::kTrailer:
-        if (line.empty()) return keep(true);
-        trailer_bytes_ += line.size();
-        if (trailer_bytes_ > kTrailerBytesMax) return refuse(431, "the trailer is too long");
-        break;
-      case ChunkState::kData:
-        break;
+    if (*last) {
+      input.erase(0, input.size() - rest.size());
+      return true;
     }
   }
+  input.erase(0, input.size() - rest.size());
+  return false;
+}
+
+// True for the empty line that ends the body.
+Parsed<bool> BodyReader::take_chunk_line(std::string_view line) {
+  if (!std::ranges::all_of(line, is_field_char)) return refuse(400, "a chunk's line is malformed");
+  if (chunk_ == ChunkState::kDataEnd) {
+    if (!line.empty()) return refuse(400, "a chunk is longer than its size");
+    chunk_ = ChunkState::kSize;
+    return false;
+  }
+  if (chunk_ == ChunkState::kTrailer) {
+    trailer_bytes_ += line.size();
+    if (trailer_bytes_ > kTrailerBytesMax) return refuse(431, "the trailer is too long");
+    return line.empty();
+  }
+  const std::string_view digits = trim(line.substr(0, line.find(';')));  // extensions are ignored
+  const std::optional<uint64_t> size = parse_number<uint64_t>(digits, 16);
+  if (!size) return refuse(400, "a chunk's size is not a number");
+  if (*size > bytes_max_ - body_.size()) return refuse(413, "the body is too long");
+  left_ = *size;
+  chunk_ = *size == 0 ? ChunkState::kTrailer : ChunkState::kData;
+  return false;
 }
 
 Parsed<void> RequestParser::parse_head(std::string_view head) {

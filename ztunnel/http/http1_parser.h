@@ -71,6 +71,7 @@ class BodyReader {
  private:
   enum class ChunkState { kSize, kData, kDataEnd, kTrailer };
   Parsed<bool> take_chunks(std::string& input);
+  Parsed<bool> take_chunk_line(std::string_view line);
   void take_counted(std::string_view& input);
 
   Framing framing_ = Framing::kNone;

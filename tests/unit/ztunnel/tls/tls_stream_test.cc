@@ -1,7 +1,9 @@
 #include "tests/unit/ztunnel/tls/mesh_fixture.h"
 #include "ztunnel/base/log.h"
 
+#include <atomic>
 #include <random>
+#include <thread>
 
 namespace weft::tls {
 namespace {
@@ -151,6 +153,30 @@ TEST_P(TlsStreamTest, LogsNoSecret) {
   log::set_sink(nullptr);
   log::set_level(log::Level::kInfo);
   EXPECT_EQ(log + ::testing::internal::GetCapturedStderr(), "") << "this room is silent";
+}
+
+// As the workers do: each has a loop and contexts of its own, made from shared credentials.
+TEST(TlsWorkersTest, ShareCredentialsAndNothingElse) {
+  const testing::TestAuthority authority("cluster.local");
+  const std::shared_ptr<const Credentials> alice = authority.issue(kAlice);
+  const std::shared_ptr<const Credentials> bob = authority.issue(kBob);
+  std::atomic<int> good = 0;
+  const auto work = [&] {
+    const auto loop = runtime::Loop::create(runtime::Backend::kEpoll).value();
+    for (int i = 0; i < 10; ++i) {
+      auto [near, far] = testing::make_pair(*loop, testing::Transport::kMemory);
+      auto [client, server] = testing::run(
+          *loop,
+          both(connect_mesh(*loop, std::move(near), Context::make(alice).value(), {id_of(kBob)}),
+               accept_mesh(*loop, std::move(far), Context::make(bob).value())));
+      if (client && server && (*server)->peer().identity == alice->identity) ++good;
+    }
+  };
+  {
+    std::vector<std::jthread> workers;
+    for (int i = 0; i < 3; ++i) workers.emplace_back(work);
+  }
+  EXPECT_EQ(good, 30);
 }
 
 INSTANTIATE_TEST_SUITE_P(Over, TlsStreamTest, every_transport(), transport_name);
