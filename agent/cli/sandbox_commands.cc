@@ -10,7 +10,9 @@
 #include "agent/sandbox/services.h"
 #include "ztunnel/base/flags.h"
 
+#include <chrono>
 #include <cstdio>
+#include <thread>
 
 namespace weft::cli {
 
@@ -284,6 +286,49 @@ int run_port_forward(const Args& args) {
       });
 }
 
+// What keeps a pod from being ready, a line each; empty: every pod is.
+std::vector<std::string> not_ready(const sandbox::Store& store) {
+  std::vector<std::string> waiting;
+  const auto all = store.list();
+  if (!all) return {all.error().to_string()};
+  for (const auto& object : *all) {
+    const auto* pod = object->as<crd::core::Pod>();
+    if (const auto* deployment = object->as<crd::core::Deployment>()) {
+      const auto have = sandbox::ready_replicas(*deployment, *all);
+      const size_t wanted = deployment->spec().has_replicas() ? deployment->spec().replicas() : 1;
+      if (have < wanted) {
+        waiting.push_back(object->key().to_string() + ": " + std::to_string(have) + " of " +
+                          std::to_string(wanted) + " pods ready");
+      }
+    }
+    if (pod == nullptr || sandbox::is_ready(*pod) || sandbox::is_finished(*pod)) continue;
+    waiting.push_back(object->key().to_string() + ": not ready " +
+                      pod->status().message().string_value());
+  }
+  return waiting;
+}
+
+int run_wait(const Args& args) {
+  const std::vector<Flag> known = {
+      kName,
+      {.name = "timeout", .value = "SECONDS", .help = "at most this long", .fallback = "60"}};
+  return when_up("wait", known, 0, args, [](const Flags& flags, const Layout& layout) {
+    const auto seconds = flags.number("timeout", 0, 3600);
+    if (!seconds) return complain("wait: " + seconds.error().to_string(), kMisused);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(*seconds);
+    const sandbox::Store store(layout.objects());
+    while (true) {
+      const std::vector<std::string> waiting = not_ready(store);
+      if (waiting.empty()) return kDone;
+      if (std::chrono::steady_clock::now() >= end) {
+        for (const std::string& line : waiting) std::fprintf(stderr, "%s\n", line.c_str());
+        return complain("not every pod is ready after " + std::to_string(*seconds) + " s");
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+  });
+}
+
 int run_supervise(const Args& args) {
   const std::vector<Flag> known = {kName, {.name = "no-mesh", .kind = Flag::Kind::kSwitch}};
   return with_flags("supervise", known, 0, args, [](const Flags& flags, const Layout& layout) {
@@ -308,6 +353,7 @@ int run_sandbox(const Args& args) {
        {"apply", "create or change objects from manifests", run_apply},
        {"delete", "delete objects", run_delete},
        {"get", "show objects", run_get_here},
+       {"wait", "wait until every pod is ready", run_wait},
        {"exec", "run a command in a pod", run_exec},
        {"logs", "show what a pod, an agent, a ztunnel or control has printed", run_logs},
        {"port-forward", "reach a pod's port on 127.0.0.1", run_port_forward},

@@ -13,7 +13,7 @@ struct UpOptions {
   int nodes = 2;
   bool mesh = true;
   bool keep_failed = false;  // do not clean up after an error, for a look at the logs
-  std::string manifests;  // file or folder; empty: none
+  std::string manifests;     // file or folder; empty: none
 };
 
 // One line for the person who waits.

@@ -72,6 +72,19 @@ std::string template_hash(const crd::core::PodTemplateSpec& pod_template) {
   return text;
 }
 
+size_t ready_replicas(const crd::core::Deployment& deployment, const std::vector<ObjectPtr>& all) {
+  const std::string hash = template_hash(deployment.spec().template_());
+  size_t ready = 0;
+  for (const ObjectPtr& object : all) {
+    const Pod* pod = object->as<Pod>();
+    if (pod == nullptr || owner_of(*pod) != deployment.metadata().uid()) continue;
+    const auto label = pod->metadata().labels().find(kTemplateHashLabel);
+    const bool current = label != pod->metadata().labels().end() && label->second == hash;
+    if (current && !is_leaving(*pod) && is_ready(*pod)) ++ready;
+  }
+  return ready;
+}
+
 DeploymentPlan plan_deployment(const crd::core::Deployment& deployment,
                                const std::vector<PodPtr>& pods,
                                const std::function<std::string()>& suffix) {

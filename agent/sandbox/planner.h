@@ -32,6 +32,9 @@ DeploymentPlan plan_deployment(const crd::core::Deployment& deployment,
                                const std::vector<PodPtr>& pods,
                                const std::function<std::string()>& suffix);
 
+// How many pods of the Deployment's present template are ready.
+size_t ready_replicas(const crd::core::Deployment& deployment, const std::vector<ObjectPtr>& all);
+
 // Changes exactly when the pods made from the template would.
 std::string template_hash(const crd::core::PodTemplateSpec& pod_template);
 constexpr const char* kTemplateHashLabel = "pod-template-hash";
