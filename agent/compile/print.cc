@@ -7,6 +7,8 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include <algorithm>
+
 namespace weft::compile {
 
 namespace {
@@ -22,10 +24,29 @@ Result<objects::Tree> read_back(const Resource& resource) {
   return objects::parse_json(json);
 }
 
+objects::Tree* member_of(objects::Tree* tree, std::string_view name) {
+  if (tree == nullptr) return nullptr;
+  for (objects::Tree::Member& member : tree->members) {
+    if (member.name == name) return &member.value;
+  }
+  return nullptr;
+}
+
+// protobuf writes a map in the order of a hash that differs from run to run.
+void sort_services(objects::Tree& address) {
+  objects::Tree* services = member_of(member_of(&address, "workload"), "services");
+  if (services == nullptr) return;
+  std::sort(services->members.begin(), services->members.end(),
+            [](const objects::Tree::Member& left, const objects::Tree::Member& right) {
+              return left.name < right.name;
+            });
+}
+
 Result<objects::Tree> to_tree(const Resource& resource) {
   objects::Tree body =
       TRY(resource.type == kAddressType ? read_back<istio::workload::Address>(resource)
                                         : read_back<istio::security::Authorization>(resource));
+  sort_services(body);
   objects::Tree tree = objects::Tree::map();
   tree.add("type", objects::Tree::of(resource.type));
   tree.add("name", objects::Tree::of(resource.name));

@@ -21,7 +21,7 @@ class Gatherer {
 
   void add_document(const Tree& document, std::string_view place);
   void add_error(Code code, std::string message) {
-    parsed_.errors.emplace_back(code, origin_ + ": " + std::move(message));
+    parsed_.errors.emplace_back(code, one_line(origin_ + ": " + std::move(message)));
   }
   Parsed take() { return std::move(parsed_); }
 

@@ -63,11 +63,7 @@ void Report::add(std::string_view message) {
   std::string text = subject_ + ": ";
   if (!path_.empty()) text += path_ + ": ";
   text += message;
-  // Names and keys are whatever somebody wrote: they must not begin a line of their own.
-  for (char& character : text) {
-    if (static_cast<unsigned char>(character) < 0x20 || character == 0x7f) character = '?';
-  }
-  errors_.emplace_back(Code::kInvalid, std::move(text));
+  errors_.emplace_back(Code::kInvalid, one_line(std::move(text)));
   paths_.push_back(path_);
 }
 
@@ -77,6 +73,13 @@ std::vector<Error> Report::take() {
                          subject_ + ": and " + std::to_string(left_out_) + " more mistakes");
   }
   return std::move(errors_);
+}
+
+std::string one_line(std::string text) {
+  for (char& character : text) {
+    if (static_cast<unsigned char>(character) < 0x20 || character == 0x7f) character = '?';
+  }
+  return text;
 }
 
 std::string_view nearest(std::string_view name, const std::vector<std::string_view>& candidates) {

@@ -50,6 +50,10 @@ class Report {
   size_t left_out_ = 0;
 };
 
+// Without control characters: names and keys are whatever somebody wrote, and must not begin a line
+// of their own in a log.
+std::string one_line(std::string text);
+
 // The candidate that is most like `name`; empty where none is like it.
 std::string_view nearest(std::string_view name, const std::vector<std::string_view>& candidates);
 
