@@ -8,6 +8,9 @@
 #include "ztunnel/node/route.h"
 #include "ztunnel/node/same_node.h"
 
+#include <array>
+#include <optional>
+
 namespace weft::node {
 namespace {
 
@@ -79,29 +82,54 @@ Task<Upstream> open_tunnel(PodProxy& proxy, const learn::Workload& source, const
   co_return std::move(tunnelled->stream);
 }
 
-// Chooses and opens the way to the destination; fills in what the report says about it.
+// Opens the way to one chosen workload; fills in what the report says about it.
+Task<Upstream> open_workload(PodProxy& proxy, const learn::State& state,
+                             std::shared_ptr<const learn::Workload> source, SocketAddress client,
+                             const Route& route, const ToWorkload& to, Report& report) {
+  report.destination(to.workload);
+  report.record.destination.address = to.address;
+  if (!to.workload->hbone) co_return co_await open_plain(proxy, to.address);
+  if (PodProxy* local = proxy.context().local_proxy(*to.workload)) {
+    auto stream = co_await open_same_node(*local, state, source, client, to);
+    if (!stream) co_return refuse(std::move(stream.error().error), stream.error().flag);
+    report.record.destination.identity = to.workload->identity;
+    co_return std::move(*stream);
+  }
+  co_return co_await open_tunnel(proxy, *source, route, to, client, report);
+}
+
+// Chooses and opens the way to the destination. An endpoint of a service that cannot be connected
+// to is replaced by another before the client sees anything: nothing has been sent yet.
 Task<Upstream> open_upstream(PodProxy& proxy, const learn::State& state,
                              std::shared_ptr<const learn::Workload> source, SocketAddress client,
                              SocketAddress original, Report& report) {
   WorkerContext& context = proxy.context();
-  const Route route = choose_route(state, original, context.random());
-  if (route.service) report.destination_service(*route.service);
-  if (const auto* nowhere = std::get_if<ToNowhere>(&route.destination)) {
-    co_return refuse(Error(Code::kUnavailable, nowhere->reason), Flag::kConnect);
-  }
-  const auto* to = std::get_if<ToWorkload>(&route.destination);
-  if (to == nullptr) co_return co_await open_plain(proxy, original);
+  std::array<SocketAddress, kAttemptsMax> tried;
+  std::optional<Refusal> first;
+  for (size_t attempt = 0; attempt < kAttemptsMax; ++attempt) {
+    const Choice choice{context.random(), std::span(tried).first(attempt), &context.endpoint_memory,
+                        context.loop.now()};
+    const Route route = choose_route(state, original, choice);
+    if (route.service) report.destination_service(*route.service);
+    if (const auto* nowhere = std::get_if<ToNowhere>(&route.destination)) {
+      if (first) break;  // that one's reason says more
+      co_return refuse(Error(Code::kUnavailable, nowhere->reason), Flag::kConnect);
+    }
+    const auto* to = std::get_if<ToWorkload>(&route.destination);
+    if (to == nullptr) co_return co_await open_plain(proxy, original);
 
-  report.destination(to->workload);
-  report.record.destination.address = to->address;
-  if (!to->workload->hbone) co_return co_await open_plain(proxy, to->address);
-  if (PodProxy* local = context.local_proxy(*to->workload)) {
-    auto stream = co_await open_same_node(*local, state, source, client, *to);
-    if (!stream) co_return refuse(std::move(stream.error().error), stream.error().flag);
-    report.record.destination.identity = to->workload->identity;
-    co_return std::move(*stream);
+    Upstream upstream = co_await open_workload(proxy, state, source, client, route, *to, report);
+    if (upstream) {
+      context.endpoint_memory.succeeded(to->address);
+      co_return upstream;
+    }
+    const bool is_endpoints_fault = upstream.error().flag == Flag::kConnect && !proxy.stopping();
+    if (!is_endpoints_fault || !route.service) co_return upstream;
+    context.endpoint_memory.failed(to->address, context.loop.now());
+    if (!first) first = std::move(upstream.error());
+    tried[attempt] = to->address;
   }
-  co_return co_await open_tunnel(proxy, *source, route, *to, client, report);
+  co_return std::unexpected(std::move(*first));
 }
 
 Task<Upstream> serve_phases(PodProxy& proxy, SocketAddress client, SocketAddress original,

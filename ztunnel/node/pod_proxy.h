@@ -2,6 +2,7 @@
 
 #include "ztunnel/hbone/pool.h"
 #include "ztunnel/learn/view.h"
+#include "ztunnel/node/endpoint_memory.h"
 #include "ztunnel/node/report.h"
 #include "ztunnel/runtime/socket.h"
 #include "ztunnel/runtime/sync.h"
@@ -42,6 +43,7 @@ struct WorkerContext {
   telemetry::Shard& metrics;
   const NodeConfig& config;
   std::mt19937_64 random;
+  EndpointMemory endpoint_memory;
   // The proxy of a pod of this node by its workload's uid; null where it is not ours.
   std::function<PodProxy*(const learn::Workload&)> local_proxy;
 };
@@ -64,6 +66,7 @@ class PodProxy {
   WorkerContext& context() { return context_; }
   const learn::Pod& pod() const { return *listeners_.back()->pod; }
   hbone::Pool& pool() { return pool_; }
+  bool stopping() const { return stopping_; }
 
   // Connects to the pod's own application as `client` (port 0: any port of that address).
   runtime::Task<Result<std::unique_ptr<runtime::SocketStream>>> dial_application(

@@ -1,5 +1,8 @@
 #include "ztunnel/node/route.h"
 
+#include <algorithm>
+#include <optional>
+
 namespace weft::node {
 namespace {
 
@@ -9,30 +12,40 @@ uint16_t target_port(const learn::Endpoint& endpoint, uint16_t service_port) {
   return found == endpoint.ports.end() ? 0 : found->second;
 }
 
-bool is_eligible(const learn::Endpoint& endpoint, uint16_t service_port, bool v4) {
+// Where a connection to this endpoint would go, if it may go there.
+std::optional<SocketAddress> eligible_address(const learn::Endpoint& endpoint,
+                                              const SocketAddress& original, const Choice& choice) {
   const learn::Workload& workload = *endpoint.workload;
-  return workload.healthy && workload.capacity > 0 && !workload.addresses.empty() &&
-         workload.addresses.front().is_v4() == v4 && target_port(endpoint, service_port) != 0;
+  if (!workload.healthy || workload.capacity == 0 || workload.addresses.empty())
+    return std::nullopt;
+  const SocketAddress address{workload.addresses.front(), target_port(endpoint, original.port)};
+  if (address.port == 0 || address.ip.is_v4() != original.ip.is_v4()) return std::nullopt;
+  if (std::ranges::find(choice.tried, address) != choice.tried.end()) return std::nullopt;
+  if (choice.memory != nullptr && choice.memory->is_avoided(address, choice.now)) {
+    return std::nullopt;
+  }
+  return address;
 }
 
-const learn::Endpoint* choose_endpoint(const learn::Service& service, uint16_t port, bool v4,
-                                       uint64_t random) {
+std::optional<ToWorkload> choose_endpoint(const learn::Service& service,
+                                          const SocketAddress& original, const Choice& choice) {
   uint64_t capacity = 0;
   for (const learn::Endpoint& endpoint : service.endpoints) {
-    if (is_eligible(endpoint, port, v4)) capacity += endpoint.workload->capacity;
+    if (eligible_address(endpoint, original, choice)) capacity += endpoint.workload->capacity;
   }
-  if (capacity == 0) return nullptr;
-  uint64_t left = random % capacity;
+  if (capacity == 0) return std::nullopt;
+  uint64_t left = choice.random % capacity;
   for (const learn::Endpoint& endpoint : service.endpoints) {
-    if (!is_eligible(endpoint, port, v4)) continue;
-    if (left < endpoint.workload->capacity) return &endpoint;
+    const std::optional<SocketAddress> address = eligible_address(endpoint, original, choice);
+    if (!address) continue;
+    if (left < endpoint.workload->capacity) return ToWorkload{endpoint.workload, *address};
     left -= endpoint.workload->capacity;
   }
-  return nullptr;
+  return std::nullopt;
 }
 
 Route route_to_service(std::shared_ptr<const learn::Service> service, const SocketAddress& original,
-                       uint64_t random) {
+                       const Choice& choice) {
   Route route;
   route.service = std::move(service);
   const learn::Service& target = *route.service;
@@ -41,25 +54,28 @@ Route route_to_service(std::shared_ptr<const learn::Service> service, const Sock
                                   " has a waypoint, which this ztunnel cannot use"};
     return route;
   }
-  const learn::Endpoint* endpoint =
-      choose_endpoint(target, original.port, original.ip.is_v4(), random);
-  if (endpoint == nullptr) {
+  std::optional<ToWorkload> endpoint = choose_endpoint(target, original, choice);
+  if (!endpoint) {
+    // All that is left failed lately: better one of those than none.
+    Choice any = choice;
+    any.memory = nullptr;
+    endpoint = choose_endpoint(target, original, any);
+  }
+  if (endpoint) {
+    route.destination = std::move(*endpoint);
+  } else {
     route.destination =
         ToNowhere{"no healthy upstream: service " + target.ns + "/" + target.hostname +
                   " has no ready endpoint for port " + std::to_string(original.port)};
-    return route;
   }
-  const SocketAddress address{endpoint->workload->addresses.front(),
-                              target_port(*endpoint, original.port)};
-  route.destination = ToWorkload{endpoint->workload, address};
   return route;
 }
 
 }  // namespace
 
-Route choose_route(const learn::State& state, const SocketAddress& original, uint64_t random) {
+Route choose_route(const learn::State& state, const SocketAddress& original, const Choice& choice) {
   if (auto service = state.service_by_vip(original.ip)) {
-    return route_to_service(std::move(service), original, random);
+    return route_to_service(std::move(service), original, choice);
   }
   Route route;
   if (auto workload = state.workload_by_ip(original.ip)) {

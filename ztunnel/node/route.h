@@ -2,9 +2,11 @@
 
 #include "ztunnel/base/ip.h"
 #include "ztunnel/learn/state.h"
+#include "ztunnel/node/endpoint_memory.h"
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <variant>
 
@@ -31,9 +33,19 @@ struct Route {
   std::variant<ToOriginal, ToWorkload, ToNowhere> destination;
 };
 
-// `random` picks the endpoint: each healthy endpoint that has the port is chosen with a probability
-// in proportion to its capacity, as ztunnel does. One service VIP, one workload address, else
-// original.
-Route choose_route(const learn::State& state, const SocketAddress& original, uint64_t random);
+// Endpoints that one connection may try.
+constexpr size_t kAttemptsMax = 3;
+
+// What choosing depends on besides the mesh itself.
+struct Choice {
+  uint64_t random = 0;
+  std::span<const SocketAddress> tried = {};  // not again
+  const EndpointMemory* memory = nullptr;  // not where others failed lately, if there is a choice
+  EndpointMemory::Time now = {};
+};
+
+// One service VIP, one workload address, else original. Of a service, each healthy endpoint that
+// has the port is chosen with a probability in proportion to its capacity, as ztunnel does.
+Route choose_route(const learn::State& state, const SocketAddress& original, const Choice& choice);
 
 }  // namespace weft::node

@@ -13,6 +13,7 @@ Worker::Worker(std::unique_ptr<runtime::Loop> loop, learn::Learner& learner,
                .metrics = metrics,
                .config = config,
                .random = std::mt19937_64(std::random_device{}()),
+               .endpoint_memory = {},
                .local_proxy = [this](const learn::Workload& workload) {
                  return local_proxy(workload);
                }} {

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 
 namespace weft::node {
@@ -41,13 +42,15 @@ class RouteTest : public ::testing::Test {
   }
   Route route(const SocketAddress& to, uint64_t random = 0) {
     data_->services_by_vip[kVip.ip] = service_;
-    return choose_route(State(data_), to, random);
+    choice_.random = random;
+    return choose_route(State(data_), to, choice_);
   }
   std::string reason(const Route& route) {
     const auto* nowhere = std::get_if<ToNowhere>(&route.destination);
     return nowhere == nullptr ? "" : nowhere->reason;
   }
 
+  Choice choice_;
   std::shared_ptr<State::Data> data_ = std::make_shared<State::Data>();
   std::shared_ptr<Service> service_ = std::make_shared<Service>();
 };
@@ -92,6 +95,32 @@ TEST_F(RouteTest, ServiceWithoutAReadyEndpointIsRefusedByName) {
   EXPECT_EQ(reason(route(kVip)),
             "no healthy upstream: service shop/users.shop.svc.cluster.local has no ready endpoint "
             "for port 80");
+}
+
+TEST_F(RouteTest, WhatWasTriedIsNotTriedAgain) {
+  add(workload("one", 0x0af40101), 5001);
+  add(workload("two", 0x0af40102), 5001);
+  const std::array<SocketAddress, 2> tried{SocketAddress{IpAddress::v4(0x0af40101), 5001},
+                                           SocketAddress{IpAddress::v4(0x0af40102), 5001}};
+  choice_.tried = std::span(tried).first(1);
+  for (uint64_t random = 0; random < 16; ++random) {
+    EXPECT_EQ(std::get<ToWorkload>(route(kVip, random).destination).workload->name, "two");
+  }
+  choice_.tried = tried;
+  EXPECT_NE(reason(route(kVip)), "");
+}
+
+TEST_F(RouteTest, EndpointsThatFailedLatelyAreAvoidedUnlessAllDid) {
+  add(workload("one", 0x0af40101), 5001);
+  add(workload("two", 0x0af40102), 5001);
+  EndpointMemory memory;
+  choice_.memory = &memory;
+  for (int i = 0; i < 5; ++i) memory.failed({IpAddress::v4(0x0af40101), 5001}, choice_.now);
+  for (uint64_t random = 0; random < 16; ++random) {
+    EXPECT_EQ(std::get<ToWorkload>(route(kVip, random).destination).workload->name, "two");
+  }
+  for (int i = 0; i < 5; ++i) memory.failed({IpAddress::v4(0x0af40102), 5001}, choice_.now);
+  EXPECT_EQ(reason(route(kVip)), "");
 }
 
 TEST_F(RouteTest, WaypointIsNeverBypassed) {
