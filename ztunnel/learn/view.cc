@@ -70,6 +70,7 @@ struct ViewCore {
   void on_state(std::shared_ptr<const State> next) {
     state = std::move(next);
     state_waiters.wake_all();
+    if (observer != nullptr) observer->state_changed();
   }
 
   void on_pod_added(std::shared_ptr<const Pod> pod) {

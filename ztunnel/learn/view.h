@@ -38,6 +38,8 @@ class PodObserver {
   virtual void pod_removed(const std::string& uid) = 0;
   // The credentials of an identity were replaced: new tunnels use the new ones.
   virtual void identity_renewed(const SpiffeId& identity) = 0;
+  // View::state() has a successor: what is open is to be judged again.
+  virtual void state_changed() {}
 };
 
 // One worker's view. Made by the learner for a worker's loop; every call is for that loop's thread.

@@ -4,7 +4,6 @@
 
 #include "ztunnel/hbone/server.h"
 #include "ztunnel/node/headers.h"
-#include "ztunnel/node/inbound_policy.h"
 #include "ztunnel/node/pod_proxy.h"
 #include "ztunnel/node/relay.h"
 
@@ -55,7 +54,46 @@ std::expected<SocketAddress, ConnectFailure> validated_target(const Tunnel& tunn
   return *target;
 }
 
-Task<std::expected<std::unique_ptr<SocketStream>, ConnectFailure>> connect_phases(
+// The leg to the application, and what watches whether it stays allowed.
+struct Application {
+  std::unique_ptr<SocketStream> stream;
+  std::unique_ptr<PodProxy::Judged> judged;
+};
+
+// Judges the connection and connects to the application, as `client`.
+Task<std::expected<Application, ConnectFailure>> open_application(
+    PodProxy& proxy, std::shared_ptr<const learn::Workload> own, policy::Connection connection,
+    SocketAddress client) {
+  const SocketAddress target = connection.destination;
+  auto judged = std::make_unique<PodProxy::Judged>(proxy, std::move(connection));
+  if (auto allowed = judged->judge(*own); !allowed) {
+    co_return connect_failure(std::move(allowed.error()), kUnauthorized, Flag::kDenied);
+  }
+  auto stream = co_await proxy.dial_application(client, target);
+  if (judged->rejected()) {
+    co_return connect_failure(*judged->rejected(), kUnauthorized, Flag::kDenied);
+  }
+  if (!stream) {
+    co_return connect_failure(std::move(stream.error()), kUnavailable, Flag::kConnect);
+  }
+  co_return Application{std::move(*stream), std::move(judged)};
+}
+
+// Copies until the end; a change of policy that refuses the connection breaks it.
+Task<void> carry(runtime::ByteStream& downstream, Application& application, Report& report) {
+  report.opened();
+  runtime::ByteStream* client = &downstream;
+  runtime::ByteStream* server = application.stream.get();
+  application.judged->on_rejection([client, server] {
+    server->abort();
+    client->abort();
+  });
+  const auto broken = co_await relay(*client, *server, report.bytes);
+  const auto& rejected = application.judged->rejected();
+  report.closed(rejected ? rejected : broken);
+}
+
+Task<std::expected<Application, ConnectFailure>> connect_phases(
     Tunnel tunnel, const hbone::IncomingConnect& incoming, Report& report) {
   learn::View& view = tunnel.proxy.context().view;
   const auto target = validated_target(tunnel, incoming.request().authority);
@@ -72,16 +110,9 @@ Task<std::expected<std::unique_ptr<SocketStream>, ConnectFailure>> connect_phase
       source && source->identity == incoming.peer()) {
     report.source(source);
   }
-  const policy::Connection connection{incoming.peer(), tunnel.peer.ip, *target};
-  if (auto allowed = authorize_inbound(**state, **own, connection); !allowed) {
-    co_return connect_failure(std::move(allowed.error()), kUnauthorized, Flag::kDenied);
-  }
-  auto application =
-      co_await tunnel.proxy.dial_application(SocketAddress{tunnel.peer.ip, 0}, *target);
-  if (!application) {
-    co_return connect_failure(std::move(application.error()), kUnavailable, Flag::kConnect);
-  }
-  co_return std::move(*application);
+  policy::Connection connection{incoming.peer(), tunnel.peer.ip, *target};
+  co_return co_await open_application(tunnel.proxy, std::move(*own), std::move(connection),
+                                      SocketAddress{tunnel.peer.ip, 0});
 }
 
 Task<void> serve_connect(Tunnel tunnel, std::unique_ptr<hbone::IncomingConnect> incoming) {
@@ -105,12 +136,10 @@ Task<void> serve_connect(Tunnel tunnel, std::unique_ptr<hbone::IncomingConnect> 
   auto stream = co_await incoming->accept(std::move(baggage));
   if (!stream) {
     report.failed(stream.error(), Flag::kConnect);
-    (*application)->abort();
+    application->stream->abort();
     co_return;
   }
-  report.opened();
-  const auto broken = co_await relay(**stream, **application, report.bytes);
-  report.closed(broken);
+  co_await carry(**stream, *application, report);
 }
 
 // The handshake, as the pod's own identity.
@@ -146,8 +175,9 @@ Task<void> serve_tunnel(PodProxy& proxy, std::unique_ptr<SocketStream> transport
   co_await connection->run();
 }
 
-Task<std::expected<std::unique_ptr<SocketStream>, ConnectFailure>> plain_phases(
-    PodProxy& proxy, SocketAddress client, SocketAddress target, Report& report) {
+Task<std::expected<Application, ConnectFailure>> plain_phases(PodProxy& proxy, SocketAddress client,
+                                                              SocketAddress target,
+                                                              Report& report) {
   learn::View& view = proxy.context().view;
   auto state = co_await view.ready_state(kConfigurationWait);
   if (!state) co_return connect_failure(std::move(state.error()), kUnavailable, Flag::kConnect);
@@ -155,15 +185,8 @@ Task<std::expected<std::unique_ptr<SocketStream>, ConnectFailure>> plain_phases(
   if (!own) co_return connect_failure(std::move(own.error()), kUnavailable, Flag::kConnect);
   report.destination(*own);
   if (auto source = (*state)->workload_by_ip(client.ip)) report.source(source);
-  const policy::Connection connection{std::nullopt, client.ip, target};
-  if (auto allowed = authorize_inbound(**state, **own, connection); !allowed) {
-    co_return connect_failure(std::move(allowed.error()), kUnauthorized, Flag::kDenied);
-  }
-  auto application = co_await proxy.dial_application(client, target);
-  if (!application) {
-    co_return connect_failure(std::move(application.error()), kUnavailable, Flag::kConnect);
-  }
-  co_return std::move(*application);
+  policy::Connection connection{std::nullopt, client.ip, target};
+  co_return co_await open_application(proxy, std::move(*own), std::move(connection), client);
 }
 
 Task<void> serve_plain(PodProxy& proxy, std::unique_ptr<SocketStream> downstream,
@@ -177,9 +200,7 @@ Task<void> serve_plain(PodProxy& proxy, std::unique_ptr<SocketStream> downstream
     downstream->abort();
     co_return;
   }
-  report.opened();
-  const auto broken = co_await relay(*downstream, **application, report.bytes);
-  report.closed(broken);
+  co_await carry(*downstream, *application, report);
 }
 
 }  // namespace

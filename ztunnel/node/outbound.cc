@@ -83,14 +83,14 @@ Task<Upstream> open_tunnel(PodProxy& proxy, const learn::Workload& source, const
 }
 
 // Opens the way to one chosen workload; fills in what the report says about it.
-Task<Upstream> open_workload(PodProxy& proxy, const learn::State& state,
-                             std::shared_ptr<const learn::Workload> source, SocketAddress client,
-                             const Route& route, const ToWorkload& to, Report& report) {
+Task<Upstream> open_workload(PodProxy& proxy, std::shared_ptr<const learn::Workload> source,
+                             SocketAddress client, const Route& route, const ToWorkload& to,
+                             Report& report) {
   report.destination(to.workload);
   report.record.destination.address = to.address;
   if (!to.workload->hbone) co_return co_await open_plain(proxy, to.address);
   if (PodProxy* local = proxy.context().local_proxy(*to.workload)) {
-    auto stream = co_await open_same_node(*local, state, source, client, to);
+    auto stream = co_await open_same_node(*local, source, client, to);
     if (!stream) co_return refuse(std::move(stream.error().error), stream.error().flag);
     report.record.destination.identity = to.workload->identity;
     co_return std::move(*stream);
@@ -118,7 +118,7 @@ Task<Upstream> open_upstream(PodProxy& proxy, const learn::State& state,
     const auto* to = std::get_if<ToWorkload>(&route.destination);
     if (to == nullptr) co_return co_await open_plain(proxy, original);
 
-    Upstream upstream = co_await open_workload(proxy, state, source, client, route, *to, report);
+    Upstream upstream = co_await open_workload(proxy, source, client, route, *to, report);
     if (upstream) {
       context.endpoint_memory.succeeded(to->address);
       co_return upstream;

@@ -1,5 +1,7 @@
 #include "ztunnel/node/pod_proxy.h"
 
+#include "ztunnel/node/inbound_policy.h"
+
 namespace weft::node {
 namespace {
 
@@ -100,6 +102,31 @@ Task<Result<std::unique_ptr<SocketStream>>> PodProxy::dial_from_pod(SocketAddres
   options.netns_fd = pod().netns.get();
   return runtime::dial(context_.loop, to, std::move(options));
 }
+
+void PodProxy::rejudge(const learn::State& state) {
+  const std::shared_ptr<const learn::Workload> own = state.workload_of_pod(pod().ns, pod().name);
+  if (!own) return;  // the pod is leaving: its listeners go with it
+  // An abort lets a connection end, which takes it out of the set: go through a copy.
+  const std::set<Judged*> open = judged_;
+  for (Judged* judged : open) {
+    if (!judged_.contains(judged)) continue;
+    if (Result<void> allowed = authorize_inbound(state, *own, judged->connection_); !allowed) {
+      judged->rejected_ = std::move(allowed.error()).in("connection closed due to policy change");
+      if (judged->abort_) judged->abort_();
+    }
+  }
+}
+
+PodProxy::Judged::Judged(PodProxy& proxy, policy::Connection connection)
+    : proxy_(proxy), connection_(std::move(connection)) {
+  proxy_.judged_.insert(this);
+}
+
+Result<void> PodProxy::Judged::judge(const learn::Workload& own) {
+  return authorize_inbound(*proxy_.context_.view.state(), own, connection_);
+}
+
+PodProxy::Judged::~Judged() { proxy_.judged_.erase(this); }
 
 PodProxy::Breakable::Breakable(PodProxy& proxy, std::function<void()> abort)
     : proxy_(proxy), abort_(std::move(abort)) {

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -74,6 +75,32 @@ class PodProxy {
   // Connects from where the pod stands.
   runtime::Task<Result<std::unique_ptr<runtime::SocketStream>>> dial_from_pod(SocketAddress to);
 
+  // Connections to this pod are judged again by a new state; what is no longer allowed is broken.
+  void rejudge(const learn::State& state);
+
+  // A connection to this pod. Registered before it is first judged, so that no change of policy
+  // falls between that and its opening. Unregisters itself.
+  class Judged {
+   public:
+    Judged(PodProxy& proxy, policy::Connection connection);
+    ~Judged();
+    Judged(const Judged&) = delete;
+    Judged& operator=(const Judged&) = delete;
+    // The first judgement, by the present state.
+    Result<void> judge(const learn::Workload& own);
+    // From now on a change that refuses it calls this.
+    void on_rejection(std::function<void()> abort) { abort_ = std::move(abort); }
+    // Why it is not allowed any more, if that is how it ended.
+    const std::optional<Error>& rejected() const { return rejected_; }
+
+   private:
+    friend class PodProxy;
+    PodProxy& proxy_;
+    policy::Connection connection_;
+    std::function<void()> abort_;
+    std::optional<Error> rejected_;
+  };
+
   // Something that stop() must be able to break. Unregisters itself.
   class Breakable {
    public:
@@ -103,6 +130,7 @@ class PodProxy {
   std::vector<std::unique_ptr<Listeners>> listeners_;  // the last is the present one
   runtime::TaskScope acceptors_;
   std::set<Breakable*> breakables_;
+  std::set<Judged*> judged_;
   size_t connections_ = 0;
   runtime::Event quiet_;  // woken when a stopping proxy's last connection is gone
   bool stopping_ = false;

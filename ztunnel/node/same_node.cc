@@ -1,7 +1,5 @@
 #include "ztunnel/node/same_node.h"
 
-#include "ztunnel/node/inbound_policy.h"
-
 namespace weft::node {
 namespace {
 
@@ -13,13 +11,15 @@ using runtime::Task;
 class SameNodeStream final : public runtime::ByteStream {
  public:
   SameNodeStream(PodProxy& destination, std::unique_ptr<SocketStream> application,
-                 std::unique_ptr<Report> report)
+                 std::unique_ptr<PodProxy::Judged> judged, std::unique_ptr<Report> report)
       : breakable_(destination, [this] { abort(); }),
         application_(std::move(application)),
+        judged_(std::move(judged)),
         report_(std::move(report)) {
+    judged_->on_rejection([this] { abort(); });
     report_->opened();
   }
-  ~SameNodeStream() override { report_->closed(std::nullopt); }
+  ~SameNodeStream() override { report_->closed(judged_->rejected()); }
 
   Task<Result<Buffer>> read() override {
     Buffer bytes = CO_TRY(co_await application_->read());
@@ -38,14 +38,15 @@ class SameNodeStream final : public runtime::ByteStream {
  private:
   PodProxy::Breakable breakable_;  // first: the destination's proxy may end with it
   std::unique_ptr<SocketStream> application_;
+  std::unique_ptr<PodProxy::Judged> judged_;
   std::unique_ptr<Report> report_;
 };
 
 }  // namespace
 
 Task<std::expected<std::unique_ptr<runtime::ByteStream>, SameNodeError>> open_same_node(
-    PodProxy& destination, const learn::State& state, std::shared_ptr<const learn::Workload> source,
-    SocketAddress client, ToWorkload to) {
+    PodProxy& destination, std::shared_ptr<const learn::Workload> source, SocketAddress client,
+    ToWorkload to) {
   auto report =
       std::make_unique<Report>(destination.context(), Direction::kInbound, client, to.address);
   report->record.source.identity = source->identity;
@@ -53,18 +54,23 @@ Task<std::expected<std::unique_ptr<runtime::ByteStream>, SameNodeError>> open_sa
   report->record.destination.identity = to.workload->identity;
   report->destination(to.workload);
 
-  const policy::Connection connection{source->identity, client.ip, to.address};
-  if (Result<void> allowed = authorize_inbound(state, *to.workload, connection); !allowed) {
+  auto judged = std::make_unique<PodProxy::Judged>(
+      destination, policy::Connection{source->identity, client.ip, to.address});
+  if (Result<void> allowed = judged->judge(*to.workload); !allowed) {
     report->failed(allowed.error(), Flag::kDenied);
     co_return std::unexpected(SameNodeError{std::move(allowed.error()), Flag::kDenied});
   }
   auto application = co_await destination.dial_application(client, to.address);
+  if (judged->rejected()) {
+    report->failed(*judged->rejected(), Flag::kDenied);
+    co_return std::unexpected(SameNodeError{*judged->rejected(), Flag::kDenied});
+  }
   if (!application) {
     report->failed(application.error(), Flag::kConnect);
     co_return std::unexpected(SameNodeError{std::move(application.error()), Flag::kConnect});
   }
   co_return std::make_unique<SameNodeStream>(destination, std::move(*application),
-                                             std::move(report));
+                                             std::move(judged), std::move(report));
 }
 
 }  // namespace weft::node

@@ -18,7 +18,7 @@ struct SameNodeError {
 // directly. The bytes never leave the node and are not encrypted, so nothing calls them mutual_tls.
 // The stream reports the destination's half of the connection when it goes.
 runtime::Task<std::expected<std::unique_ptr<runtime::ByteStream>, SameNodeError>> open_same_node(
-    PodProxy& destination, const learn::State& state, std::shared_ptr<const learn::Workload> source,
-    SocketAddress client, ToWorkload to);
+    PodProxy& destination, std::shared_ptr<const learn::Workload> source, SocketAddress client,
+    ToWorkload to);
 
 }  // namespace weft::node

@@ -53,6 +53,11 @@ void Worker::identity_renewed(const SpiffeId& identity) {
   for (const auto& [uid, proxy] : proxies_) proxy->retire(identity);
 }
 
+void Worker::state_changed() {
+  const std::shared_ptr<const learn::State> state = view_->state();
+  for (const auto& [uid, proxy] : proxies_) proxy->rejudge(*state);
+}
+
 Task<void> Worker::stop_proxy(std::unique_ptr<PodProxy> proxy) { co_await proxy->stop(); }
 
 Task<void> Worker::stop_all() {

@@ -26,6 +26,7 @@ class Worker final : public learn::PodObserver {
   void pod_added(std::shared_ptr<const learn::Pod> pod) override;
   void pod_removed(const std::string& uid) override;
   void identity_renewed(const SpiffeId& identity) override;
+  void state_changed() override;
 
  private:
   runtime::Task<void> stop_all();
