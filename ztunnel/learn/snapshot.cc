@@ -12,13 +12,13 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <thread>
 
 namespace weft::learn {
 namespace {
 
 constexpr std::string_view kMagic = "weft-snapshot 1\n";
 constexpr size_t kDigestBytes = 32;
+constexpr size_t kPieceBytes = 256 * 1024;  // well below a millisecond into the page cache
 
 std::string digest_of(std::string_view bytes) {
   std::string digest(kDigestBytes, '\0');
@@ -123,18 +123,22 @@ Result<std::vector<DeltaResponse>> read_snapshot(const std::string& path) {
   return decode_snapshot(bytes);
 }
 
-Result<void> write_snapshot(const std::string& path, const SnapshotContent& content) {
-  const std::string bytes = TRY(encode_snapshot(content));
+runtime::Task<Result<void>> write_snapshot(runtime::Loop& loop, std::string path,
+                                           SnapshotContent content) {
+  const std::string bytes = CO_TRY(encode_snapshot(content));
   const std::string beside = path + ".tmp";
-  Fd file(open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!file) return fail_errno(errno, "opening " + beside);
-  Result<void> written = write_all(file.get(), bytes);
-  if (written && fdatasync(file.get()) != 0) written = fail_errno(errno, "syncing " + beside);
+  const Fd file(open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!file) co_return fail_errno(errno, "opening " + beside);
+  Result<void> written;
+  for (size_t at = 0; written && at < bytes.size(); at += kPieceBytes) {
+    written = write_all(file.get(), std::string_view(bytes).substr(at, kPieceBytes));
+    co_await loop.sleep(std::chrono::milliseconds(0));
+  }
   if (written && rename(beside.c_str(), path.c_str()) != 0) {
     written = fail_errno(errno, "renaming " + beside);
   }
   if (!written) unlink(beside.c_str());
-  return written;
+  co_return written;
 }
 
 SnapshotKeeper::SnapshotKeeper(runtime::Loop& loop, std::string path, Source source,
@@ -171,15 +175,7 @@ runtime::Task<void> SnapshotKeeper::run() {
 
 runtime::Task<void> SnapshotKeeper::write() {
   dirty_ = false;
-  SnapshotContent content = source_();
-  Result<void> written;
-  runtime::Event done;
-  std::thread writer([this, &content, &written, &done] {
-    written = write_snapshot(path_, content);
-    loop_.post([&done] { done.set(); });
-  });
-  co_await done.wait();
-  writer.join();
+  const Result<void> written = co_await write_snapshot(loop_, path_, source_());
   if (!written) {
     log::warn("snapshot")
         .field("file", path_)

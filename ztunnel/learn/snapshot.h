@@ -35,11 +35,13 @@ Result<std::vector<DeltaResponse>> decode_snapshot(std::string_view bytes);
 
 // kNotFound where there is none.
 Result<std::vector<DeltaResponse>> read_snapshot(const std::string& path);
-// Writes beside `path` and renames, so that a crash leaves the old file or the new one. Blocks.
-Result<void> write_snapshot(const std::string& path, const SnapshotContent& content);
+// Writes beside `path` and renames, so that a crash leaves the old file or the new one; piece by
+// piece, so that the loop serves others in between. Not synced to the disk, which may take seconds:
+// what a power cut leaves half written its checksum gives away.
+runtime::Task<Result<void>> write_snapshot(runtime::Loop& loop, std::string path,
+                                           SnapshotContent content);
 
-// Writes a snapshot soon after changes, on a thread of its own because a disk may take seconds; at
-// most one write is under way. Belongs to the learner's thread.
+// Writes a snapshot soon after changes; one write at a time. Belongs to the learner's thread.
 class SnapshotKeeper {
  public:
   using Source = std::function<SnapshotContent()>;

@@ -40,6 +40,7 @@ class Observer final : public PodObserver {
   void pod_added(std::shared_ptr<const Pod> pod) override { add("+" + pod->name); }
   void pod_removed(const std::string& uid) override { add("-" + uid); }
   void identity_renewed(const SpiffeId& identity) override { add("~" + identity.service_account); }
+  void state_changed() override { add("state"); }
   // Waits until the event has been told.
   bool saw(const std::string& event) {
     std::unique_lock lock(mutex_);
@@ -271,6 +272,7 @@ TEST_P(LearnerTest, LearnsEverythingFromItsThreePeers) {
   const auto context = ztunnel_->context_for(kA);
   ASSERT_TRUE(context) << context.error().to_string();
   EXPECT_TRUE(ztunnel_->observer().saw("+a"));
+  EXPECT_TRUE(ztunnel_->observer().saw("state"));
   const auto certificates = control_.certificates();
   EXPECT_EQ(certificates.identity, kA.to_string());
   EXPECT_EQ(certificates.lifetime_s, 7200);
@@ -300,6 +302,28 @@ TEST_P(LearnerTest, RefusesWrongResourcesByName) {
   EXPECT_NE(ztunnel_->state_with(
                 [](const State& s) { return s.workload_of_pod("shop", "good") != nullptr; }),
             nullptr);
+}
+
+TEST_P(LearnerTest, ANackIsBounded) {
+  start();
+  agent_->accept();
+  subscriptions();
+  DeltaResponse pods = addresses();
+  for (int i = 0; i < 2'000; ++i) add_pod(pods, std::to_string(i), 0, "addresses: 'abc'");
+  control_.push(pods);
+  const std::string message = next_answer().error_detail().message();
+  EXPECT_LT(message.size(), 5'000U);
+  EXPECT_THAT(message, HasSubstr("(2000 resources in all)"));
+}
+
+TEST_P(LearnerTest, SaysWhenItsTokenIsMissing) {
+  std::filesystem::remove(config_.token_file);
+  start();
+  EXPECT_TRUE(ztunnel_->status_becomes([&](const auto& s) {
+    return s.last_error.find("opening " + config_.token_file) != std::string::npos;
+  }));
+  write("token", "late-token");
+  EXPECT_EQ(subscriptions().first.metadata.at("authorization"), "Bearer late-token");
 }
 
 TEST_P(LearnerTest, ComesBackTellingWhatItHas) {

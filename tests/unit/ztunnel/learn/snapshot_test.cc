@@ -26,6 +26,11 @@ class Snapshot : public ::testing::Test {
   }
   ~Snapshot() override { std::filesystem::remove_all(folder_); }
 
+  static Result<void> write(const std::string& path, SnapshotContent content) {
+    auto loop = runtime::Loop::create(runtime::Backend::kEpoll);
+    return weft::testing::run(**loop, write_snapshot(**loop, path, std::move(content)));
+  }
+
   std::string folder_;
   std::string path_;
   StateBuilder builder_{"Kubernetes"};
@@ -57,7 +62,7 @@ SnapshotContent content_of(const StateBuilder& builder) {
 
 TEST_F(Snapshot, RestoresWhatItKept) {
   const StateBuilder original = filled();
-  ASSERT_TRUE(write_snapshot(path_, content_of(original)));
+  ASSERT_TRUE(write(path_, content_of(original)));
   struct stat status{};
   ASSERT_EQ(stat(path_.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600U);
@@ -106,8 +111,19 @@ TEST_F(Snapshot, FilesThatAreNoSnapshot) {
   EXPECT_FALSE(read_snapshot(folder_)) << "a folder";
   std::ofstream(path_) << "hello";
   EXPECT_EQ(read_snapshot(path_).error().code, Code::kInvalid);
-  EXPECT_FALSE(write_snapshot(folder_ + "/no/such/folder/snapshot", {}));
-  EXPECT_FALSE(write_snapshot("/dev/full/x", {}));
+  EXPECT_FALSE(write(folder_ + "/no/such/folder/snapshot", {}));
+}
+
+// A disk that is full is a log line, and the old file stays.
+TEST_F(Snapshot, ADiskThatIsFullLeavesTheOldOne) {
+  const StateBuilder original = filled();
+  ASSERT_TRUE(write(path_, content_of(original)));
+  ASSERT_EQ(symlink("/dev/full", (path_ + ".tmp").c_str()), 0);
+  const auto written = write(path_, content_of(original));
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, Code::kLimit) << written.error().to_string();
+  EXPECT_FALSE(std::filesystem::exists(path_ + ".tmp"));
+  EXPECT_TRUE(read_snapshot(path_));
 }
 
 runtime::Task<void> change_and_stop(runtime::Loop& loop, SnapshotKeeper& keeper,

@@ -50,6 +50,13 @@ struct Row {
   bool fires;
 };
 
+// fd00::/8.
+constexpr const char* kInV6Prefix = R"(source_ips { address: "\375\000\000\000\000\000\000\000)"
+                                    R"(\000\000\000\000\000\000\000\000" length: 8 })";
+// ::ffff:10.1.0.0/112, that is 10.1.0.0/16.
+constexpr const char* kInMappedPrefix = R"(source_ips { address: "\000\000\000\000\000\000\000\000)"
+                                        R"(\000\000\377\377\n\001\000\000" length: 112 })";
+
 TEST(Authorize, EveryKindOfMatch) {
   const Connection alice = connection(kAlice);
   const Connection nobody = connection("");
@@ -102,12 +109,9 @@ TEST(Authorize, EveryKindOfMatch) {
       {R"(source_ips { address: "\000\000\000\000" length: 0 })", v6, false},
       {R"(not_source_ips { address: "\n\001\000\000" length: 16 })", alice, false},
       {R"(not_source_ips { address: "\n\002\000\000" length: 16 })", alice, true},
-      {R"(source_ips { address: "\375\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000" length: 8 })",
-       v6, true},
-      {R"(source_ips { address: "\375\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000" length: 8 })",
-       alice, false},
-      {R"(source_ips { address: "\000\000\000\000\000\000\000\000\000\000\377\377\n\001\000\000" length: 112 })",
-       alice, true},
+      {kInV6Prefix, v6, true},
+      {kInV6Prefix, alice, false},
+      {kInMappedPrefix, alice, true},
       {R"(destination_ips { address: "\n\002\000\000" length: 16 })", alice, true},
       {R"(not_destination_ips { address: "\n\002\000\000" length: 16 })", alice, false},
       // Ports.
