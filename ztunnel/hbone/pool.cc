@@ -4,7 +4,8 @@
 
 #include "ztunnel/hbone/pool.h"
 
-#include "ztunnel/http/h2_connection.h"
+#include "ztunnel/hbone/headers.h"
+#include "ztunnel/hbone/tunnel.h"
 #include "ztunnel/runtime/sync.h"
 
 #include <algorithm>
@@ -13,223 +14,233 @@
 
 namespace weft::hbone {
 
-using http::H2Connection;
 using http::H2Stream;
-using http::Header;
 using runtime::Task;
 
 namespace {
 
-http::H2Options client_options() {
-  http::H2Options options;
-  options.role = http::H2Role::kClient;
-  options.limits.streams_max = 0;
-  options.limits.header_list_bytes_max = 16U << 10;
-  options.ping_every = Pool::kPingEvery;
-  options.ping_timeout = Pool::kPingTimeout;
-  return options;
-}
+constexpr int kOk = 200;
+constexpr int kUnauthorized = 401;
+// How often a CONNECT is sent that the peer says it has not touched.
+constexpr int kAttempts = 2;
 
-std::vector<Header> connect_headers(const ConnectRequest& request) {
-  std::vector<Header> headers{{":method", "CONNECT"}, {":authority", request.authority}};
-  const auto add = [&headers](std::string_view name, const std::string& value) {
-    if (!value.empty()) headers.push_back({std::string(name), value});
-  };
-  add("baggage", request.baggage);
-  add("forwarded", request.forwarded);
-  add("traceparent", request.traceparent);
-  return headers;
-}
+using TunnelPtr = std::shared_ptr<Tunnel>;
+
+template <class T>
+using Opened = std::expected<T, OpenError>;
 
 std::unexpected<OpenError> open_error(Error error, Flag flag, int status = 0) {
   return std::unexpected(OpenError{std::move(error), flag, status});
 }
 
-// One tunnel. Ends by itself when it is retired and empty, or has been empty for kIdleMax.
-struct Tunnel {
-  Tunnel(runtime::Loop& on, std::unique_ptr<tls::TlsStream> transport)
-      : loop(on),
-        peer(transport->peer().identity.value_or(SpiffeId{})),
-        connection(on, std::move(transport), client_options()) {
-    connection.on_stream_gone([this] { check_idle(); });
-  }
-  ~Tunnel() { loop.unschedule(idle_timer); }
-
-  bool has_room() const {
-    const size_t most = std::min<size_t>(Pool::kStreamsMax, connection.peer_streams_max());
-    return !retired && connection.accepts_requests() && connection.streams() + opening < most;
-  }
-  void retire() {
-    retired = true;
-    check_idle();
-  }
-  void check_idle() {
-    loop.unschedule(std::exchange(idle_timer, 0));
-    if (connection.streams() + opening > 0) return;
-    if (retired) {
-      connection.drain();
-    } else {
-      idle_timer = loop.schedule(Pool::kIdleMax, [this] {
-        idle_timer = 0;
-        connection.drain();
-      });
-    }
-  }
-
-  runtime::Loop& loop;
-  SpiffeId peer;
-  H2Connection connection;
-  size_t opening = 0;  // who has been given this tunnel and has not asked for its stream yet
-  bool retired = false;
-  runtime::TimerId idle_timer = 0;
-};
-
-using TunnelPtr = std::shared_ptr<Tunnel>;
+std::unexpected<OpenError> leaving() {
+  return open_error(Error(Code::kCancelled, "the pod is leaving"), Flag::kConnect);
+}
 
 struct Setup {
   runtime::Event done;
   std::optional<OpenError> error;
+  runtime::ByteStream* transport = nullptr;  // while the handshake is under way
+  bool retired = false;                      // its certificate is replaced already
 };
 
 struct Entry {
   std::list<TunnelPtr> tunnels;
   std::shared_ptr<Setup> setup;  // being made
+
+  TunnelPtr find(bool (Tunnel::*suits)() const) const {
+    const auto found = std::ranges::find_if(
+        tunnels, [suits](const TunnelPtr& tunnel) { return ((*tunnel).*suits)(); });
+    return found == tunnels.end() ? nullptr : *found;
+  }
 };
+
+// `started`: the peer has said its settings before, so it does speak HTTP/2.
+OpenError no_answer(Error error, bool started, bool expired) {
+  if (expired) error = Error(Code::kTimeout, "the peer did not answer the CONNECT");
+  return {std::move(error), started ? Flag::kConnect : Flag::kH2HandshakeFailure, 0};
+}
 
 }  // namespace
 
 struct Pool::Impl {
-  Impl(runtime::Loop& on, Dial how) : loop(on), dial(std::move(how)) {}
+  Impl(runtime::Loop& on, Dial how, const PoolTimes& waits)
+      : loop(on), dial(std::move(how)), times(waits) {}
 
-  Task<std::expected<TunnelPtr, OpenError>> tunnel_for(TunnelKey key,
-                                                       std::shared_ptr<tls::Context> context);
+  // `untouched`: it failed, and the peer says that it did nothing with the CONNECT.
+  Task<Opened<Tunnelled>> open_once(const TunnelKey& key, std::shared_ptr<tls::Context> context,
+                                    const ConnectRequest& request, bool& untouched);
+  Task<Opened<TunnelPtr>> tunnel_for(const TunnelKey& key, std::shared_ptr<tls::Context> context);
   Task<void> set_up(TunnelKey key, std::shared_ptr<tls::Context> context,
                     std::shared_ptr<Setup> setup);
-  Task<std::expected<std::unique_ptr<tls::TlsStream>, OpenError>> handshake(
-      const TunnelKey& key, std::shared_ptr<tls::Context> context);
+  Task<Opened<TunnelPtr>> make_tunnel(const TunnelKey& key, std::shared_ptr<tls::Context> context,
+                                      Setup& setup);
   Task<void> run_tunnel(TunnelKey key, TunnelPtr tunnel);
+  std::vector<TunnelPtr> all_tunnels() const;
   void abort_all();
 
   runtime::Loop& loop;
   Dial dial;
+  PoolTimes times;
   std::map<TunnelKey, Entry> entries;
   runtime::TaskScope tasks;
   bool closing = false;
 };
 
-Task<std::expected<std::unique_ptr<tls::TlsStream>, OpenError>> Pool::Impl::handshake(
-    const TunnelKey& key, std::shared_ptr<tls::Context> context) {
+Task<Opened<TunnelPtr>> Pool::Impl::make_tunnel(const TunnelKey& key,
+                                                std::shared_ptr<tls::Context> context,
+                                                Setup& setup) {
+  using std::chrono::milliseconds;
+  const auto until = loop.now() + times.setup_timeout;
+  const auto left = [&] {
+    return std::max(std::chrono::ceil<milliseconds>(until - loop.now()), milliseconds(1));
+  };
   auto transport = co_await dial(key.address);
+  if (closing) co_return leaving();
   if (!transport) {
-    const bool timed_out = transport.error().code == Code::kTimeout;
     Error error = std::move(transport.error());
-    if (timed_out) {
+    if (error.code == Code::kTimeout) {
       error = std::move(error).in(
           "connection timed out, maybe a NetworkPolicy is blocking HBONE port " +
           std::to_string(kHbonePort));
     }
     co_return open_error(std::move(error), Flag::kConnect);
   }
-  runtime::ByteStream* raw = transport->get();
-  const runtime::Deadline deadline(loop, kSetupTimeout, [raw] { raw->abort(); });
+  setup.transport = transport->get();
+  const runtime::Deadline deadline(loop, left(), [&setup] { setup.transport->abort(); });
   auto tls = co_await tls::connect_mesh(loop, std::move(*transport), std::move(context), key.peers);
+  setup.transport = nullptr;
+  if (closing) co_return leaving();
+  if (!tls && deadline.expired()) {
+    co_return open_error(Error(Code::kTimeout, "TLS handshake with " + key.address.to_string() +
+                                                   ": the time for the set-up is over"),
+                         Flag::kTlsFailure);
+  }
   if (!tls) co_return open_error(std::move(tls.error()), Flag::kTlsFailure);
-  co_return std::move(*tls);
+  co_return std::make_shared<Tunnel>(loop, std::move(*tls), times, left());
 }
 
 Task<void> Pool::Impl::set_up(TunnelKey key, std::shared_ptr<tls::Context> context,
                               std::shared_ptr<Setup> setup) {
-  auto tls = co_await handshake(key, std::move(context));
+  Opened<TunnelPtr> made = co_await make_tunnel(key, std::move(context), *setup);
   Entry& entry = entries[key];
   entry.setup.reset();
-  if (!tls) {
-    setup->error = std::move(tls.error());
-  } else if (closing) {
-    (*tls)->abort();
-    setup->error = OpenError{Error(Code::kCancelled, "the pod is leaving"), Flag::kConnect};
-  } else {
-    auto tunnel = std::make_shared<Tunnel>(loop, std::move(*tls));
-    entry.tunnels.push_back(tunnel);
-    tasks.spawn(run_tunnel(key, std::move(tunnel)));
+  if (!made) {
+    setup->error = std::move(made.error());
+    if (entry.tunnels.empty()) entries.erase(key);
+    setup->done.set();
+    co_return;
   }
-  if (setup->error && entry.tunnels.empty()) entries.erase(key);
+  entry.tunnels.push_back(*made);
+  tasks.spawn(run_tunnel(key, *made));
+  (*made)->check_idle();
   setup->done.set();
+  if (setup->retired) (*made)->retire();
 }
 
 Task<void> Pool::Impl::run_tunnel(TunnelKey key, TunnelPtr tunnel) {
-  static_cast<void>(co_await tunnel->connection.run());
+  static_cast<void>(co_await tunnel->connection().run());
   const auto found = entries.find(key);
   if (found == entries.end()) co_return;
   found->second.tunnels.remove(tunnel);
   if (found->second.tunnels.empty() && !found->second.setup) entries.erase(found);
 }
 
-Task<std::expected<TunnelPtr, OpenError>> Pool::Impl::tunnel_for(
-    TunnelKey key, std::shared_ptr<tls::Context> context) {
-  while (true) {
-    if (closing) {
-      co_return open_error(Error(Code::kCancelled, "the pod is leaving"), Flag::kConnect);
-    }
+// A tunnel with room, of which the caller must open a stream before anything else runs.
+Task<Opened<TunnelPtr>> Pool::Impl::tunnel_for(const TunnelKey& key,
+                                               std::shared_ptr<tls::Context> context) {
+  while (!closing) {
     Entry& entry = entries[key];
-    for (const TunnelPtr& tunnel : entry.tunnels) {
-      if (!tunnel->has_room()) continue;
-      ++tunnel->opening;
-      co_return tunnel;
+    if (TunnelPtr tunnel = entry.find(&Tunnel::has_room)) co_return tunnel;
+    if (const TunnelPtr starting = entry.find(&Tunnel::is_starting)) {
+      const bool started = co_await starting->connection().wait_settings();
+      const std::string name = "the tunnel to " + key.address.to_string();
+      if (!started) {
+        co_return open_error(Error(Code::kReset, name + " ended before it was set up"),
+                             Flag::kH2HandshakeFailure);
+      }
+      if (starting->connection().peer_streams_max() == 0) {
+        co_return open_error(Error(Code::kLimit, name + ": the peer takes no streams"),
+                             Flag::kConnect);
+      }
+      continue;
     }
-    std::shared_ptr<Setup> setup = entry.setup;
-    if (!setup) {
-      setup = std::make_shared<Setup>();
-      entry.setup = setup;
-      tasks.spawn(set_up(key, context, setup));
+    if (!entry.setup) {
+      if (entry.tunnels.size() >= kTunnelsMax) {
+        co_return open_error(
+            Error(Code::kLimit, "there are " + std::to_string(kTunnelsMax) + " tunnels to " +
+                                    key.address.to_string() + " already, all full"),
+            Flag::kConnect);
+      }
+      entry.setup = std::make_shared<Setup>();
+      const std::shared_ptr<Setup> mine = entry.setup;
+      tasks.spawn(set_up(key, context, mine));
+      co_await mine->done.wait();
+      if (mine->error) co_return std::unexpected(*mine->error);
+      continue;
     }
+    const std::shared_ptr<Setup> setup = entry.setup;
     co_await setup->done.wait();
     if (setup->error) co_return std::unexpected(*setup->error);
   }
+  co_return leaving();
 }
 
-void Pool::Impl::abort_all() {
-  std::vector<TunnelPtr> tunnels;  // an abort changes the entries
-  for (const auto& [key, entry] : entries) {
-    tunnels.insert(tunnels.end(), entry.tunnels.begin(), entry.tunnels.end());
-  }
-  for (const TunnelPtr& tunnel : tunnels) tunnel->connection.abort();
-}
-
-Pool::Pool(runtime::Loop& loop, Dial dial) : impl_(std::make_unique<Impl>(loop, std::move(dial))) {}
-
-Pool::~Pool() = default;
-
-Task<std::expected<Tunnelled, OpenError>> Pool::open(TunnelKey key,
-                                                     std::shared_ptr<tls::Context> context,
-                                                     ConnectRequest request) {
-  auto chosen = co_await impl_->tunnel_for(std::move(key), std::move(context));
+Task<Opened<Tunnelled>> Pool::Impl::open_once(const TunnelKey& key,
+                                              std::shared_ptr<tls::Context> context,
+                                              const ConnectRequest& request, bool& untouched) {
+  Opened<TunnelPtr> chosen = co_await tunnel_for(key, std::move(context));
   if (!chosen) co_return std::unexpected(std::move(chosen.error()));
   const TunnelPtr tunnel = std::move(*chosen);
-  auto stream = tunnel->connection.request(connect_headers(request), false);
-  --tunnel->opening;
+  const http::H2Connection& connection = tunnel->connection();
+  auto stream = tunnel->connection().request(to_headers(request), false);
+  if (!stream) co_return open_error(std::move(stream.error()), Flag::kConnect);
   tunnel->check_idle();
-  if (!stream) co_return open_error(std::move(stream.error()), Flag::kH2HandshakeFailure);
   H2Stream* raw = stream->get();
-  const runtime::Deadline deadline(impl_->loop, kAnswerTimeout, [raw] { raw->abort(); });
+  const runtime::Deadline deadline(loop, times.answer_timeout, [raw] { raw->abort(); });
   if (Result<void> answered = co_await raw->wait_headers(); !answered) {
-    if (deadline.expired()) {
-      co_return open_error(Error(Code::kTimeout, "the peer did not answer the CONNECT"),
-                           Flag::kConnect);
-    }
-    co_return open_error(std::move(answered.error()), Flag::kConnect);
+    untouched = answered.error().code == Code::kUnavailable;
+    co_return std::unexpected(
+        no_answer(std::move(answered.error()), connection.has_settings(), deadline.expired()));
   }
-  const std::string_view status = http::find_header(raw->headers(), ":status");
-  if (status != "200") {
-    const int number = std::atoi(std::string(status).c_str());
-    co_return open_error(Error(number == 401 ? Code::kRefused : Code::kUnavailable,
-                               "http status: " + std::string(status)),
-                         number == 401 ? Flag::kDeny : Flag::kConnect, number);
+  const int status = status_of(raw->headers());
+  if (status != kOk) {
+    const bool denied = status == kUnauthorized;
+    co_return open_error(Error(denied ? Code::kRefused : Code::kUnavailable,
+                               "http status: " + std::to_string(status)),
+                         denied ? Flag::kDeny : Flag::kConnect, status);
   }
   Tunnelled tunnelled;
-  tunnelled.peer = tunnel->peer;
+  tunnelled.peer = tunnel->peer();
   tunnelled.baggage = http::find_header(raw->headers(), "baggage");
   tunnelled.stream = std::move(*stream);
   co_return tunnelled;
+}
+
+std::vector<TunnelPtr> Pool::Impl::all_tunnels() const {
+  std::vector<TunnelPtr> tunnels;
+  for (const auto& [key, entry] : entries) {
+    tunnels.insert(tunnels.end(), entry.tunnels.begin(), entry.tunnels.end());
+  }
+  return tunnels;
+}
+
+void Pool::Impl::abort_all() {
+  for (const TunnelPtr& tunnel : all_tunnels()) tunnel->connection().abort();
+}
+
+Pool::Pool(runtime::Loop& loop, Dial dial, const PoolTimes& times)
+    : impl_(std::make_unique<Impl>(loop, std::move(dial), times)) {}
+
+Pool::~Pool() = default;
+
+Task<Opened<Tunnelled>> Pool::open(TunnelKey key, std::shared_ptr<tls::Context> context,
+                                   ConnectRequest request) {
+  for (int attempt = 1;; ++attempt) {
+    bool untouched = false;
+    Opened<Tunnelled> opened = co_await impl_->open_once(key, context, request, untouched);
+    if (opened || !untouched || attempt >= kAttempts || impl_->closing) co_return opened;
+  }
 }
 
 void Pool::retire(const SpiffeId& source) {
@@ -237,18 +248,21 @@ void Pool::retire(const SpiffeId& source) {
   for (const auto& [key, entry] : impl_->entries) {
     if (key.source != source) continue;
     tunnels.insert(tunnels.end(), entry.tunnels.begin(), entry.tunnels.end());
+    if (entry.setup) entry.setup->retired = true;
   }
   for (const TunnelPtr& tunnel : tunnels) tunnel->retire();
 }
 
 Task<void> Pool::close(std::chrono::milliseconds limit) {
   impl_->closing = true;
-  std::vector<TunnelPtr> tunnels;
+  std::vector<runtime::ByteStream*> handshaking;
   for (const auto& [key, entry] : impl_->entries) {
-    tunnels.insert(tunnels.end(), entry.tunnels.begin(), entry.tunnels.end());
+    if (entry.setup && entry.setup->transport != nullptr) {
+      handshaking.push_back(entry.setup->transport);
+    }
   }
-  for (const TunnelPtr& tunnel : tunnels) tunnel->retire();
-  tunnels.clear();
+  for (runtime::ByteStream* transport : handshaking) transport->abort();
+  for (const TunnelPtr& tunnel : impl_->all_tunnels()) tunnel->retire();
   if (limit.count() == 0) impl_->abort_all();
   const runtime::Deadline deadline(impl_->loop, limit, [this] { impl_->abort_all(); });
   co_await impl_->tasks.join();

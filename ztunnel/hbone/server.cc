@@ -1,6 +1,6 @@
 #include "ztunnel/hbone/server.h"
 
-#include "ztunnel/hbone/authority.h"
+#include "ztunnel/hbone/headers.h"
 #include "ztunnel/hbone/pool.h"
 #include "ztunnel/http/h2_connection.h"
 #include "ztunnel/runtime/sync.h"
@@ -13,7 +13,11 @@ using http::H2Stream;
 using http::Header;
 using runtime::Task;
 
+constexpr int kOk = 200;
 constexpr int kBadRequest = 400;
+// A peer that opens streams and resets them leaves their handlers at work (a dial, say): past this
+// many it is told to try again.
+constexpr size_t kHandlersMax = 2 * kServerStreamsMax;
 
 http::H2Options server_options() {
   http::H2Options options;
@@ -39,7 +43,7 @@ class Incoming final : public IncomingConnect {
   const SpiffeId& peer() const override { return peer_; }
 
   Task<Result<std::unique_ptr<runtime::ByteStream>>> accept(std::string baggage) override {
-    CO_TRY(respond(*stream_, 200, std::move(baggage), false));
+    CO_TRY(respond(*stream_, kOk, std::move(baggage), false));
     co_return std::unique_ptr<runtime::ByteStream>(std::move(stream_));
   }
 
@@ -59,12 +63,14 @@ class Incoming final : public IncomingConnect {
 class Connection final : public ServerConnection {
  public:
   Connection(runtime::Loop& loop, std::unique_ptr<tls::TlsStream> transport, Handler handler)
-      : peer_(transport->peer().identity.value_or(SpiffeId{})),
+      : peer_(transport->peer().identity),
         handler_(std::move(handler)),
         connection_(loop, std::move(transport), server_options(),
                     [this](std::unique_ptr<H2Stream> stream) { on_request(std::move(stream)); }) {}
 
   Task<void> run() override {
+    // Mesh TLS always proves an identity; without one nobody is served.
+    if (!peer_) connection_.abort();
     // Why it ended is told by each stream's own report; one without streams has nothing to tell.
     static_cast<void>(co_await connection_.run());
     co_await handlers_.join();
@@ -74,23 +80,20 @@ class Connection final : public ServerConnection {
 
  private:
   void on_request(std::unique_ptr<H2Stream> stream) {
-    const std::vector<Header>& headers = stream->headers();
-    const std::string_view authority = http::find_header(headers, ":authority");
-    const bool is_connect = http::find_header(headers, ":method") == "CONNECT";
-    if (!is_connect || !check_authority(authority)) {
+    Result<ConnectRequest> request = from_headers(stream->headers());
+    if (!request) {
       static_cast<void>(respond(*stream, kBadRequest, {}, true));
       return;
     }
-    ConnectRequest request;
-    request.authority = authority;
-    request.baggage = http::find_header(headers, "baggage");
-    request.forwarded = http::find_header(headers, "forwarded");
-    request.traceparent = http::find_header(headers, "traceparent");
-    handlers_.spawn(
-        handler_(std::make_unique<Incoming>(std::move(stream), std::move(request), peer_)));
+    if (!peer_ || handlers_.running() >= kHandlersMax) {
+      stream->refuse();
+      return;
+    }
+    auto incoming = std::make_unique<Incoming>(std::move(stream), std::move(*request), *peer_);
+    handlers_.spawn(handler_(std::move(incoming)));
   }
 
-  SpiffeId peer_;
+  std::optional<SpiffeId> peer_;
   Handler handler_;
   runtime::TaskScope handlers_;
   H2Connection connection_;

@@ -1,34 +1,40 @@
 #include "ztunnel/http/h2_session.h"
 
 #include "ztunnel/base/check.h"
+#include "ztunnel/http/h2_options.h"
 
 #include <nghttp2/nghttp2.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace weft::http {
 namespace {
 
 constexpr size_t kFrameHeaderBytes = 9;
-constexpr uint32_t kHeadersMax = 100;  // of one block
+// What RFC 9113, 6.5.2 counts for a field besides its name and value.
+constexpr size_t kFieldOverheadBytes = 32;
+constexpr size_t kComplaintBytesMax = 256;  // of an untrusted text that goes to a log
 
-std::string describe(int error) { return nghttp2_strerror(error); }
-
-nghttp2_nv to_nv(const Header& header) {
-  nghttp2_nv nv{};
-  nv.name = reinterpret_cast<uint8_t*>(const_cast<char*>(header.name.data()));
-  nv.namelen = header.name.size();
-  nv.value = reinterpret_cast<uint8_t*>(const_cast<char*>(header.value.data()));
-  nv.valuelen = header.value.size();
-  nv.flags = NGHTTP2_NV_FLAG_NONE;
-  return nv;
-}
-
-std::vector<nghttp2_nv> to_nvs(const std::vector<Header>& headers) {
+Result<std::vector<nghttp2_nv>> to_nvs(const std::vector<Header>& headers) {
   std::vector<nghttp2_nv> nvs;
   nvs.reserve(headers.size());
-  for (const Header& header : headers) nvs.push_back(to_nv(header));
+  for (const Header& header : headers) {
+    const auto* name = reinterpret_cast<const uint8_t*>(header.name.data());
+    const auto* value = reinterpret_cast<const uint8_t*>(header.value.data());
+    if (nghttp2_check_header_name(name, header.name.size()) == 0 ||
+        nghttp2_check_header_value(value, header.value.size()) == 0) {
+      return fail(Code::kInvalid, "HTTP/2: header \"" + header.name + "\" cannot be sent");
+    }
+    nghttp2_nv nv{};
+    nv.name = const_cast<uint8_t*>(name);
+    nv.namelen = header.name.size();
+    nv.value = const_cast<uint8_t*>(value);
+    nv.valuelen = header.value.size();
+    nv.flags = NGHTTP2_NV_FLAG_NONE;
+    nvs.push_back(nv);
+  }
   return nvs;
 }
 
@@ -36,6 +42,7 @@ std::vector<nghttp2_nv> to_nvs(const std::vector<Header>& headers) {
 
 struct H2Session::Block {
   int32_t stream = 0;
+  size_t bytes = 0;
   std::vector<Header> headers;
 };
 
@@ -43,8 +50,10 @@ struct H2Session::Callbacks {
   static H2Session& self(void* user) { return *static_cast<H2Session*>(user); }
 
   static int begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) {
-    self(user).block_->stream = frame->hd.stream_id;
-    self(user).block_->headers.clear();
+    Block& block = *self(user).block_;
+    block.stream = frame->hd.stream_id;
+    block.bytes = 0;
+    block.headers.clear();
     return 0;
   }
 
@@ -53,29 +62,42 @@ struct H2Session::Callbacks {
                     void* user) {
     Block& block = *self(user).block_;
     if (block.stream != frame->hd.stream_id) return 0;
-    if (block.headers.size() >= kHeadersMax) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    block.bytes += name_size + value_size + kFieldOverheadBytes;
+    if (block.headers.size() >= kHeadersMax || block.bytes > self(user).header_list_bytes_max_) {
+      return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;  // resets the stream
+    }
     block.headers.push_back({std::string(reinterpret_cast<const char*>(name), name_size),
                              std::string(reinterpret_cast<const char*>(value), value_size)});
     return 0;
   }
 
+  // nghttp2 would leave a malformed field out and go on; we reset the stream.
+  static int invalid_header(nghttp2_session*, const nghttp2_frame*, const uint8_t*, size_t,
+                            const uint8_t*, size_t, uint8_t, void*) {
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+  }
+
   static int frame_received(nghttp2_session*, const nghttp2_frame* frame, void* user) {
     H2Session& session = self(user);
-    const bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    const int32_t stream = frame->hd.stream_id;
     switch (frame->hd.type) {
       case NGHTTP2_HEADERS:
-        session.observer_.on_headers(frame->hd.stream_id, std::move(session.block_->headers), end);
+        session.observer_.on_headers(stream, std::move(session.block_->headers));
         session.block_->headers.clear();
-        if (end) session.observer_.on_end(frame->hd.stream_id);
-        break;
+        [[fallthrough]];
       case NGHTTP2_DATA:
-        if (end) session.observer_.on_end(frame->hd.stream_id);
+        if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) session.observer_.on_end(stream);
+        break;
+      case NGHTTP2_SETTINGS:
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) session.observer_.on_settings();
         break;
       case NGHTTP2_GOAWAY:
-        session.observer_.on_goaway(frame->goaway.last_stream_id, frame->goaway.error_code);
+        session.observer_.on_goaway();
         break;
       case NGHTTP2_PING:
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) session.observer_.on_ping_answered();
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) {
+          session.observer_.on_ping_answered(static_cast<Ping>(frame->ping.opaque_data[0]));
+        }
         break;
       default:
         break;
@@ -83,25 +105,40 @@ struct H2Session::Callbacks {
     return 0;
   }
 
-  static int data(nghttp2_session* raw, uint8_t, int32_t stream, const uint8_t* bytes, size_t size,
+  static int data(nghttp2_session*, uint8_t, int32_t stream, const uint8_t* bytes, size_t size,
                   void* user) {
     H2Session& session = self(user);
-    // The connection's window is given back at once; the stream's when its reader takes the bytes.
-    // So a stream that nobody reads holds its own window and no more.
-    nghttp2_session_consume_connection(raw, size);
-    if (size < H2Session::kShareBytesMin) {
-      runtime::Buffer copy =
-          session.pool_.copy_of(std::string_view(reinterpret_cast<const char*>(bytes), size));
-      session.observer_.on_data(stream, std::move(copy));
-    } else {
-      const auto offset = static_cast<size_t>(bytes - session.feeding_->data());
-      session.observer_.on_data(stream, session.feeding_->share(offset, size));
-    }
+    const auto offset = static_cast<size_t>(bytes - session.feeding_->data());
+    session.observer_.on_data(stream, *session.feeding_, offset, size);
     return 0;
   }
 
   static int closed(nghttp2_session*, int32_t stream, uint32_t error, void* user) {
     self(user).observer_.on_closed(stream, error);
+    return 0;
+  }
+
+  static int frame_sent(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    H2Session& session = self(user);
+    switch (frame->hd.type) {
+      case NGHTTP2_HEADERS:
+      case NGHTTP2_DATA:
+        if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
+          session.observer_.on_end_sent(frame->hd.stream_id);
+        }
+        break;
+      case NGHTTP2_GOAWAY:
+        if (frame->goaway.error_code == NGHTTP2_NO_ERROR || session.failure_) break;
+        session.failure_ = session.broken(nghttp2_http2_strerror(frame->goaway.error_code));
+        break;
+      default:
+        break;
+    }
+    return 0;
+  }
+
+  static int complain(nghttp2_session*, int, const char* text, size_t size, void* user) {
+    self(user).complaint_.assign(text, std::min(size, kComplaintBytesMax));
     return 0;
   }
 
@@ -132,50 +169,41 @@ struct H2Session::Callbacks {
     session.out_.extend(kFrameHeaderBytes + size);
     return 0;
   }
-};
 
-namespace {
-
-struct OptionDeleter {
-  void operator()(nghttp2_option* option) const { nghttp2_option_del(option); }
-};
-struct CallbacksDeleter {
-  void operator()(nghttp2_session_callbacks* callbacks) const {
-    nghttp2_session_callbacks_del(callbacks);
+  static H2CallbacksPtr make() {
+    H2CallbacksPtr all = make_h2_callbacks();
+    nghttp2_session_callbacks* raw = all.get();
+    nghttp2_session_callbacks_set_on_begin_headers_callback(raw, begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(raw, header);
+    nghttp2_session_callbacks_set_on_invalid_header_callback(raw, invalid_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(raw, frame_received);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(raw, data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(raw, closed);
+    nghttp2_session_callbacks_set_on_frame_send_callback(raw, frame_sent);
+    nghttp2_session_callbacks_set_error_callback2(raw, complain);
+    nghttp2_session_callbacks_set_data_source_read_length_callback(raw, read_length);
+    nghttp2_session_callbacks_set_send_data_callback(raw, send_data);
+    return all;
   }
 };
 
-std::unique_ptr<nghttp2_option, OptionDeleter> make_options() {
-  nghttp2_option* option = nullptr;
-  CHECK(nghttp2_option_new(&option) == 0);
-  nghttp2_option_set_no_auto_window_update(option, 1);
-  nghttp2_option_set_no_closed_streams(option, 1);
-  nghttp2_option_set_max_outbound_ack(option, H2Session::kOutboundAcksMax);
-  return std::unique_ptr<nghttp2_option, OptionDeleter>(option);
-}
-
-}  // namespace
-
 H2Session::H2Session(H2Role role, const H2Limits& limits, H2Observer& observer,
                      runtime::BufferPool& pool)
-    : pool_(pool), role_(role), observer_(observer), block_(std::make_unique<Block>()) {
-  nghttp2_session_callbacks* raw = nullptr;
-  CHECK(nghttp2_session_callbacks_new(&raw) == 0);
-  const std::unique_ptr<nghttp2_session_callbacks, CallbacksDeleter> callbacks(raw);
-  nghttp2_session_callbacks_set_on_begin_headers_callback(raw, Callbacks::begin_headers);
-  nghttp2_session_callbacks_set_on_header_callback(raw, Callbacks::header);
-  nghttp2_session_callbacks_set_on_frame_recv_callback(raw, Callbacks::frame_received);
-  nghttp2_session_callbacks_set_on_data_chunk_recv_callback(raw, Callbacks::data);
-  nghttp2_session_callbacks_set_on_stream_close_callback(raw, Callbacks::closed);
-  nghttp2_session_callbacks_set_data_source_read_length_callback(raw, Callbacks::read_length);
-  nghttp2_session_callbacks_set_send_data_callback(raw, Callbacks::send_data);
-  const auto options = make_options();
+    : pool_(pool),
+      role_(role),
+      header_list_bytes_max_(limits.header_list_bytes_max),
+      observer_(observer),
+      block_(std::make_unique<Block>()) {
+  const H2CallbacksPtr callbacks = Callbacks::make();
+  const H2OptionPtr option = make_h2_option(kOutboundAcksMax, kResetsBurst, kResetsPerSecond);
   const bool server = role == H2Role::kServer;
-  CHECK((server ? nghttp2_session_server_new2(&session_, raw, this, options.get())
-                : nghttp2_session_client_new2(&session_, raw, this, options.get())) == 0);
+  CHECK((server
+             ? nghttp2_session_server_new2(&session_, callbacks.get(), this, option.get())
+             : nghttp2_session_client_new2(&session_, callbacks.get(), this, option.get())) == 0);
 
   std::vector<nghttp2_settings_entry> settings{
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.stream_window_bytes},
+      {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, limits.frame_bytes_max},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits.header_list_bytes_max},
   };
   if (server) {
@@ -192,85 +220,128 @@ H2Session::H2Session(H2Role role, const H2Limits& limits, H2Observer& observer,
 
 H2Session::~H2Session() { nghttp2_session_del(session_); }
 
+Error H2Session::broken(std::string_view what) const {
+  std::string message = "HTTP/2: the peer broke the protocol: " + std::string(what);
+  if (!complaint_.empty()) message += " (" + complaint_ + ")";
+  return {Code::kInvalid, std::move(message)};
+}
+
 Result<void> H2Session::feed(const runtime::Buffer& bytes) {
+  if (dead_ || bytes.empty()) return {};
   feeding_ = &bytes;
   const ssize_t taken = nghttp2_session_mem_recv(session_, bytes.data(), bytes.size());
   feeding_ = nullptr;
   if (taken < 0) {
-    return fail(Code::kInvalid,
-                "HTTP/2: the peer broke the protocol: " + describe(static_cast<int>(taken)));
+    dead_ = true;
+    failure_ = broken(nghttp2_strerror(static_cast<int>(taken)));
+  } else if (nghttp2_session_get_outbound_queue_size(session_) > kOutboundFramesMax) {
+    dead_ = true;
+    failure_ = Error(Code::kLimit, "HTTP/2: the peer asks for answers and does not read them");
   }
+  if (dead_) return Fail(*failure_);
   return {};
 }
 
+void H2Session::append(std::span<const uint8_t> frame) {
+  const std::span<uint8_t> tail = out_.tail();
+  const size_t part = std::min(tail.size(), frame.size());
+  std::memcpy(tail.data(), frame.data(), part);
+  out_.extend(part);
+  rest_ = frame.subspan(part);
+}
+
 Result<runtime::Buffer> H2Session::produce() {
-  if (nghttp2_session_want_write(session_) == 0) return runtime::Buffer();
+  if (dead_ || (rest_.empty() && !wants_write())) return runtime::Buffer();
   out_ = pool_.get();
-  while (true) {
-    // Room for a whole DATA frame, or for the largest control frame that nghttp2 makes for us.
-    if (out_.tail().size() < kFrameHeaderBytes + kDataBytesMax) break;
-    const uint8_t* control = nullptr;
-    const ssize_t size = nghttp2_session_mem_send(session_, &control);
+  if (!rest_.empty()) append(rest_);
+  // Room for a whole DATA frame is left, or the buffer goes.
+  while (rest_.empty() && out_.tail().size() >= kFrameHeaderBytes + kDataBytesMax) {
+    const uint8_t* frame = nullptr;
+    const ssize_t size = nghttp2_session_mem_send(session_, &frame);
     if (size < 0) {
       out_.clear();
-      return fail(Code::kInternal, "HTTP/2: " + describe(static_cast<int>(size)));
+      dead_ = true;
+      failure_ = Error(Code::kInternal,
+                       std::string("HTTP/2: ") + nghttp2_strerror(static_cast<int>(size)));
+      return Fail(*failure_);
     }
     if (size == 0) break;
-    CHECK(static_cast<size_t>(size) <= out_.tail().size());
-    std::memcpy(out_.tail().data(), control, static_cast<size_t>(size));
-    out_.extend(static_cast<size_t>(size));
+    append({frame, static_cast<size_t>(size)});
   }
-  return std::move(out_);
+  return std::exchange(out_, runtime::Buffer());
+}
+
+bool H2Session::wants_write() const {
+  return !dead_ && (!rest_.empty() || nghttp2_session_want_write(session_) != 0);
 }
 
 bool H2Session::is_finished() const {
-  return nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0;
+  return dead_ || (!wants_write() && nghttp2_session_want_read(session_) == 0);
 }
 
 Result<int32_t> H2Session::submit_request(const std::vector<Header>& headers, bool end) {
-  const std::vector<nghttp2_nv> nvs = to_nvs(headers);
+  const std::vector<nghttp2_nv> nvs = TRY(to_nvs(headers));
   nghttp2_data_provider provider{};
   provider.read_callback = Callbacks::outgoing;
+  if (dead_) return fail(Code::kUnavailable, "HTTP/2: the session is over");
   const int32_t stream = nghttp2_submit_request(session_, nullptr, nvs.data(), nvs.size(),
                                                 end ? nullptr : &provider, nullptr);
-  if (stream < 0) return fail(Code::kUnavailable, "HTTP/2 request: " + describe(stream));
+  if (stream < 0) {
+    return fail(Code::kUnavailable, std::string("HTTP/2 request: ") + nghttp2_strerror(stream));
+  }
   return stream;
 }
 
 Result<void> H2Session::submit_response(int32_t stream, const std::vector<Header>& headers,
                                         bool end) {
-  const std::vector<nghttp2_nv> nvs = to_nvs(headers);
+  const std::vector<nghttp2_nv> nvs = TRY(to_nvs(headers));
   nghttp2_data_provider provider{};
   provider.read_callback = Callbacks::outgoing;
+  if (dead_) return fail(Code::kUnavailable, "HTTP/2: the session is over");
   const int done =
       nghttp2_submit_response(session_, stream, nvs.data(), nvs.size(), end ? nullptr : &provider);
-  if (done != 0) return fail(Code::kUnavailable, "HTTP/2 response: " + describe(done));
-  return {};
+  if (done == 0) return {};
+  return fail(Code::kUnavailable, std::string("HTTP/2 response: ") + nghttp2_strerror(done));
 }
 
-void H2Session::resume(int32_t stream) { nghttp2_session_resume_data(session_, stream); }
+// What fails below fails because the stream or the session is gone, which its owner learns by
+// on_closed() or is_finished(), or for want of memory.
+
+void H2Session::resume(int32_t stream) {
+  if (!dead_) nghttp2_session_resume_data(session_, stream);
+}
 
 void H2Session::reset(int32_t stream, uint32_t error) {
-  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream, error);
+  if (!dead_) nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream, error);
 }
 
-void H2Session::consume(int32_t stream, size_t bytes) {
-  nghttp2_session_consume_stream(session_, stream, bytes);
+void H2Session::consume_stream(int32_t stream, size_t bytes) {
+  if (!dead_) nghttp2_session_consume_stream(session_, stream, bytes);
 }
 
-void H2Session::ping() { nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr); }
+void H2Session::consume_connection(size_t bytes) {
+  if (!dead_) nghttp2_session_consume_connection(session_, bytes);
+}
+
+void H2Session::ping(Ping ping) {
+  const std::array<uint8_t, 8> opaque{static_cast<uint8_t>(ping)};
+  if (!dead_) nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, opaque.data());
+}
+
+void H2Session::announce_goaway() {
+  if (!dead_) nghttp2_submit_shutdown_notice(session_);
+}
 
 void H2Session::goaway() {
-  if (role_ == H2Role::kServer) {
-    nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE,
-                          nghttp2_session_get_last_proc_stream_id(session_), NGHTTP2_NO_ERROR,
-                          nullptr, 0);
-  } else {
-    nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, 0, NGHTTP2_NO_ERROR, nullptr, 0);
-  }
+  if (dead_) return;
+  const int32_t last =
+      role_ == H2Role::kServer ? nghttp2_session_get_last_proc_stream_id(session_) : 0;
+  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, nullptr, 0);
 }
 
-void H2Session::terminate(uint32_t error) { nghttp2_session_terminate_session(session_, error); }
+void H2Session::terminate(uint32_t error) {
+  if (!dead_) nghttp2_session_terminate_session(session_, error);
+}
 
 uint32_t H2Session::peer_streams_max() const {
   return nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);

@@ -14,8 +14,9 @@
 struct nghttp2_session;
 
 // HTTP/2 without I/O: bytes in, events out; and when asked, bytes out. Over nghttp2, whose checks
-// of HTTP semantics stay on. Payload is not copied on its way in (a Buffer shares the storage of
-// what was fed) and once on its way out, into the buffer that will be sealed.
+// of HTTP semantics stay on. Payload is not copied on its way in (the observer is shown where in
+// what was fed it lies) and once on its way out, behind its frame header in the buffer that will be
+// sealed.
 
 namespace weft::http {
 
@@ -25,24 +26,33 @@ struct H2Limits {
   // ztunnel's values (reference: ztunnel.md 1.1, 1.2).
   uint32_t stream_window_bytes = 4U << 20;
   uint32_t connection_window_bytes = 16U << 20;  // four streams' worth: one cannot stall the others
-  uint32_t streams_max = 200;                    // that the peer may open; 0 on a client
-  uint32_t header_list_bytes_max = 64U << 10;
+  uint32_t frame_bytes_max = 1U << 20;  // that the peer may send; its payload is taken in pieces
+  uint32_t streams_max = 200;           // that the peer may open; 0 on a client
+  uint32_t header_list_bytes_max = 64U << 10;  // of one block, counted as RFC 9113, 6.5.2 does
 };
 
-// Told about while bytes are fed. An observer may submit frames from within, but must not feed or
-// produce.
+// What a PING of ours was for; its answer says it again.
+enum class Ping : uint8_t { kAlive = 1, kDrain = 2 };
+
+// Told about what happens while bytes are fed or produced. An observer may submit frames and
+// consume from within, but not feed or produce.
 class H2Observer {
  public:
   virtual ~H2Observer() = default;
+  virtual void on_settings() = 0;  // the peer's; the first time, its preface is complete
   // The first header block of a stream: a request on a server, a response on a client. Later blocks
   // are trailers.
-  virtual void on_headers(int32_t stream, std::vector<Header> headers, bool end) = 0;
-  virtual void on_data(int32_t stream, runtime::Buffer bytes) = 0;
-  virtual void on_end(int32_t stream) = 0;  // the peer's side has ended in good order
+  virtual void on_headers(int32_t stream, std::vector<Header> headers) = 0;
+  // Payload is source[offset .. offset+size). Both windows stay closed by as much until they are
+  // consumed.
+  virtual void on_data(int32_t stream, const runtime::Buffer& source, size_t offset,
+                       size_t size) = 0;
+  virtual void on_end(int32_t stream) = 0;       // the peer's side has ended in good order
+  virtual void on_end_sent(int32_t stream) = 0;  // ours has
   // The stream is gone; `error` is an HTTP/2 error code, 0 after an orderly end of both sides.
   virtual void on_closed(int32_t stream, uint32_t error) = 0;
-  virtual void on_goaway(int32_t last_stream, uint32_t error) = 0;
-  virtual void on_ping_answered() = 0;
+  virtual void on_goaway() = 0;  // the peer takes no new streams
+  virtual void on_ping_answered(Ping ping) = 0;
   // A stream's outgoing bytes are wanted: at most `size`. `end`: nothing follows them.
   struct Outgoing {
     size_t bytes = 0;
@@ -57,43 +67,68 @@ class H2Session {
  public:
   // One DATA frame with its header is one full TLS record.
   static constexpr size_t kDataBytesMax = 16384 - 9;
-  // A small piece of payload would keep a whole buffer alive: below this it is copied instead, so
-  // that a peer that sends a byte a frame cannot pin 64 KiB with each.
-  static constexpr size_t kShareBytesMin = 4096;
-  // SETTINGS and PING answers that may wait for a peer that does not read.
+  // SETTINGS and PING answers that may wait for a peer that does not read. A good peer has one or
+  // two under way.
   static constexpr size_t kOutboundAcksMax = 1000;
+  // Frames other than DATA that may wait for a peer that does not read: answers, resets and window
+  // updates of kServerStreamsMax streams several times over.
+  static constexpr size_t kOutboundFramesMax = 4096;
+  // Streams that a client may reset: so many at once, then so many a second (CVE-2023-44487). An
+  // application that breaks its connections is a reset each, so this is well above nghttp2's 33 a
+  // second; past it the peer gets a GOAWAY, its open streams go on.
+  static constexpr uint64_t kResetsBurst = 1000;
+  static constexpr uint64_t kResetsPerSecond = 200;
+  // Fields in one header block. A CONNECT has five.
+  static constexpr size_t kHeadersMax = 100;
 
   H2Session(H2Role role, const H2Limits& limits, H2Observer& observer, runtime::BufferPool& pool);
   ~H2Session();
+  H2Session(const H2Session&) = delete;
+  H2Session& operator=(const H2Session&) = delete;
 
-  // kInvalid: the peer does not speak HTTP/2 or broke a limit; the connection is to be ended
-  // (produce() still yields the GOAWAY that says why).
+  // kInvalid, kLimit: the peer does not speak HTTP/2 or floods us; there is nothing more to say to
+  // it. What it may be told (a GOAWAY) is no error here: see failure() once is_finished().
   Result<void> feed(const runtime::Buffer& bytes);
   // The next bytes to send, at most a buffer full; empty: nothing now.
   Result<runtime::Buffer> produce();
-  // Whether the session can end: nothing to send and nothing expected.
+  bool wants_write() const;
+  // Whether the session is over: nothing to send and nothing expected.
   bool is_finished() const;
+  // Why we ended it, where the peer broke the protocol.
+  const std::optional<Error>& failure() const { return failure_; }
 
+  // Where the peer has as many streams as it wants, the request waits. kInvalid: a header that
+  // HTTP/2 cannot carry.
   Result<int32_t> submit_request(const std::vector<Header>& headers, bool end);
   Result<void> submit_response(int32_t stream, const std::vector<Header>& headers, bool end);
   void resume(int32_t stream);  // outgoing_ready() has something now
   void reset(int32_t stream, uint32_t error);
-  void consume(int32_t stream, size_t bytes);  // the reader took them: the stream's window opens
-  void ping();
-  void goaway();  // no new streams
+  void consume_stream(int32_t stream, size_t bytes);  // its window opens by so much
+  void consume_connection(size_t bytes);
+  void ping(Ping ping);
+  void announce_goaway();  // server: a GOAWAY that still lets streams in that are on their way
+  void goaway();           // no new streams
   void terminate(uint32_t error);
   uint32_t peer_streams_max() const;
 
  private:
   struct Callbacks;
+  struct Block;
+  void append(std::span<const uint8_t> frame);
+  Error broken(std::string_view what) const;
+
   runtime::BufferPool& pool_;
   H2Role role_;
+  size_t header_list_bytes_max_;
   H2Observer& observer_;
   nghttp2_session* session_ = nullptr;
   const runtime::Buffer* feeding_ = nullptr;
   runtime::Buffer out_;
-  struct Block;
-  std::unique_ptr<Block> block_;  // the header block that is being read
+  std::span<const uint8_t> rest_;  // of a frame that did not fit into out_; nghttp2 keeps the bytes
+  std::unique_ptr<Block> block_;   // the header block that is being read
+  std::string complaint_;          // nghttp2's latest words about the peer
+  std::optional<Error> failure_;
+  bool dead_ = false;  // nghttp2 is not to be called any more
 };
 
 }  // namespace weft::http

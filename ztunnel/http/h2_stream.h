@@ -1,0 +1,50 @@
+#pragma once
+
+#include "ztunnel/http/header.h"
+#include "ztunnel/runtime/stream.h"
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace weft::http {
+
+class H2Connection;
+
+// One HTTP/2 stream as a stream of bytes. Whoever holds it may let go at any time: what is
+// unfinished is then reset. Stays usable (every call fails) after its connection is gone.
+// shutdown_write() is END_STREAM, abort() is RST_STREAM.
+class H2Stream final : public runtime::ByteStream {
+ public:
+  // What a writer may be ahead of what was sent, besides the transport's own bound. More only adds
+  // delay; less would not fill a pass of the sealer.
+  static constexpr size_t kOutgoingBytesMax = 128 * 1024;
+
+  ~H2Stream() override;
+
+  // The peer's first header block: a request where we serve, a response where we ask.
+  // kUnavailable: the peer did nothing with the request, so it may be sent again elsewhere.
+  runtime::Task<Result<void>> wait_headers();
+  const std::vector<Header>& headers() const;
+  // Behind the end of the stream; empty: none came.
+  const std::vector<Header>& trailers() const;
+  // Server: the response's headers. `end`: no bytes follow.
+  Result<void> respond(const std::vector<Header>& headers, bool end);
+  // Server: the peer is told that nothing was done with its request.
+  void refuse();
+
+  // What came before a reset by the peer is read only where the peer had ended its side before it.
+  runtime::Task<Result<runtime::Buffer>> read() override;
+  runtime::Task<Result<void>> write(runtime::Buffer bytes) override;
+  runtime::Task<Result<void>> shutdown_write() override;
+  void abort() override;
+
+ private:
+  friend class H2Connection;
+  struct State;
+  explicit H2Stream(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  void reset(uint32_t error);
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace weft::http
