@@ -41,7 +41,7 @@ std::string_view reason_of(int status) {
     case 500:
       return "Internal Server Error";
     case 501:
-      return "Not Implemented";
+      return "Coding Not Supported";
     case 503:
       return "Service Unavailable";
     case 505:
