@@ -171,7 +171,8 @@ Task<void> serve_tunnel(PodProxy& proxy, std::unique_ptr<SocketStream> transport
                                       return serve_connect(tunnel, std::move(incoming));
                                     });
   hbone::ServerConnection* server = connection.get();
-  const PodProxy::Breakable whole(proxy, [server] { server->abort(); });
+  const PodProxy::Breakable whole(
+      proxy, [server] { server->abort(); }, [server] { server->drain(); });
   co_await connection->run();
 }
 

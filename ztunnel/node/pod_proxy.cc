@@ -63,20 +63,31 @@ Task<void> PodProxy::retire_listeners(Listeners& listeners) {
   listeners.inbound.stop();
 }
 
-Task<void> PodProxy::stop() {
+Task<void> PodProxy::stop(std::chrono::milliseconds limit) {
   stopping_ = true;
   for (const auto& listeners : listeners_) {
     listeners->outbound.stop();
     listeners->inbound.stop();
   }
-  // An abort lets a connection end, which takes it out of the set: go through a copy.
+  for_each_breakable(&Breakable::drain_);
+  if (limit.count() == 0) break_all();
+  const runtime::Deadline deadline(context_.loop, limit, [this] { break_all(); });
+  while (!breakables_.empty() || connections_ > 0) co_await quiet_.wait();
+  co_await pool_.close(std::chrono::milliseconds(0));
+  co_await acceptors_.join();
+}
+
+// A call may end connections, which take themselves out of the set: go through a copy.
+void PodProxy::for_each_breakable(std::function<void()> Breakable::* call) {
   const std::set<Breakable*> open = breakables_;
   for (Breakable* breakable : open) {
-    if (breakables_.contains(breakable)) breakable->abort_();
+    if (breakables_.contains(breakable) && breakable->*call) (breakable->*call)();
   }
-  co_await pool_.close(std::chrono::milliseconds(0));
-  while (!breakables_.empty() || connections_ > 0) co_await quiet_.wait();
-  co_await acceptors_.join();
+}
+
+void PodProxy::break_all() {
+  breaking_ = true;
+  for_each_breakable(&Breakable::abort_);
 }
 
 Task<Result<std::unique_ptr<SocketStream>>> PodProxy::dial_application(SocketAddress client,
@@ -128,11 +139,16 @@ Result<void> PodProxy::Judged::judge(const learn::Workload& own) {
 
 PodProxy::Judged::~Judged() { proxy_.judged_.erase(this); }
 
-PodProxy::Breakable::Breakable(PodProxy& proxy, std::function<void()> abort)
-    : proxy_(proxy), abort_(std::move(abort)) {
+PodProxy::Breakable::Breakable(PodProxy& proxy, std::function<void()> abort,
+                               std::function<void()> drain)
+    : proxy_(proxy), abort_(std::move(abort)), drain_(std::move(drain)) {
   proxy_.breakables_.insert(this);
-  // The pod went away between accept and here.
-  if (proxy_.stopping_) abort_();
+  // Accepted before stop() and only here now.
+  if (proxy_.breaking_) {
+    abort_();
+  } else if (proxy_.stopping_ && drain_) {
+    drain_();
+  }
 }
 
 PodProxy::Breakable::~Breakable() {

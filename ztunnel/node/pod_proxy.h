@@ -60,8 +60,9 @@ class PodProxy {
   // The same pod with new listeners: its agent has restarted. The old ones are served on until what
   // was queued on them is taken; connections that are open are not touched.
   void adopt(std::shared_ptr<const learn::Pod> pod);
-  // Accepts nothing more, breaks what is open, and returns when all of it has ended.
-  runtime::Task<void> stop();
+  // Accepts nothing more, tells peers so (GOAWAY), lets what is open go on for `limit` at most,
+  // then breaks it, and returns when all of it has ended.
+  runtime::Task<void> stop(std::chrono::milliseconds limit);
   void retire(const SpiffeId& identity) { pool_.retire(identity); }
 
   WorkerContext& context() { return context_; }
@@ -104,7 +105,8 @@ class PodProxy {
   // Something that stop() must be able to break. Unregisters itself.
   class Breakable {
    public:
-    Breakable(PodProxy& proxy, std::function<void()> abort);
+    // `drain`, where there is one, is called when stop() begins.
+    Breakable(PodProxy& proxy, std::function<void()> abort, std::function<void()> drain = {});
     ~Breakable();
     Breakable(const Breakable&) = delete;
     Breakable& operator=(const Breakable&) = delete;
@@ -113,6 +115,7 @@ class PodProxy {
     friend class PodProxy;
     PodProxy& proxy_;
     std::function<void()> abort_;
+    std::function<void()> drain_;
   };
 
  private:
@@ -122,6 +125,8 @@ class PodProxy {
     runtime::Acceptor outbound;
     runtime::Acceptor inbound;
   };
+  void for_each_breakable(std::function<void()> Breakable::* call);
+  void break_all();
   runtime::Task<void> retire_listeners(Listeners& listeners);
   runtime::Task<void> serve(runtime::Task<void> connection);  // counted, for stop() to wait
 
@@ -134,6 +139,7 @@ class PodProxy {
   size_t connections_ = 0;
   runtime::Event quiet_;  // woken when a stopping proxy's last connection is gone
   bool stopping_ = false;
+  bool breaking_ = false;  // the limit of stop() has passed
 };
 
 // One captured connection of the pod's own processes.

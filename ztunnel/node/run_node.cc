@@ -52,6 +52,10 @@ const std::vector<weft::Flag>& known_flags() {
        .value = "SECONDS",
        .help = "lifetime to ask the CA for",
        .fallback = "86400"},
+      {.name = "drain-time",
+       .value = "SECONDS",
+       .help = "how long connections may go on after SIGTERM",
+       .fallback = "5"},
       {.name = "log-level", .value = "error|warn|info|debug", .fallback = "info"},
   };
   return flags;
@@ -118,22 +122,42 @@ Result<std::vector<std::unique_ptr<Worker>>> make_workers(const Flags& flags,
 
 Task<void> run_learner(learn::Learner& learner) { co_await learner.run(); }
 
-// Waits for a signal to end, then ends things in the order in which they were made.
-Task<void> until_signal(Loop& loop, int signals, learn::Learner& learner, Endpoints& endpoints,
-                        std::vector<std::unique_ptr<Worker>>& workers,
-                        std::vector<std::thread>& threads, runtime::TaskScope& tasks) {
-  co_await loop.poll(signals, POLLIN);
-  log::info("ztunnel").say("signal received, stopping");
-  for (const auto& worker : workers) worker->request_stop();
-  for (std::thread& thread : threads) thread.join();
-  co_await endpoints.stop();
-  learner.stop();
-  co_await tasks.join();
-  loop.stop();
-}
+// Ends things in the order in which they were made, once a signal has asked for it.
+struct Shutdown {
+  Loop& loop;
+  int signals;
+  std::chrono::seconds drain_time;
+  learn::Learner& learner;
+  Endpoints& endpoints;
+  std::vector<std::unique_ptr<Worker>>& workers;
+  runtime::TaskScope& tasks;
+  size_t running = 0;
+  runtime::Event stopped = {};
+
+  Task<void> run() {
+    co_await loop.poll(signals, POLLIN);
+    log::info("ztunnel")
+        .field("drain_s", drain_time.count())
+        .say("signal received: accepting nothing more, letting connections end");
+    running = workers.size();
+    for (const auto& worker : workers) {
+      worker->request_stop(drain_time, [this] {
+        loop.post([this] {
+          if (--running == 0) stopped.set();
+        });
+      });
+    }
+    if (running > 0) co_await stopped.wait();
+    co_await endpoints.stop();
+    learner.stop();
+    co_await tasks.join();
+    loop.stop();
+  }
+};
 
 Result<void> run(const Flags& flags) {
   TRY(set_log_level(flags.get("log-level")));
+  const int64_t drain_s = TRY(flags.number("drain-time", 0, 24 * 3600));
   const int64_t ttl_s = TRY(flags.number("certificate-ttl", 1, 90 * 24 * 3600));
   raise_file_limit();
   sigset_t set;
@@ -159,13 +183,16 @@ Result<void> run(const Flags& flags) {
   runtime::TaskScope tasks;
   tasks.spawn(run_learner(*learner));
   endpoints.start();
-  loop->spawn(until_signal(*loop, signals.get(), *learner, endpoints, workers, threads, tasks));
+  Shutdown shutdown{*loop,   signals.get(), std::chrono::seconds(drain_s), *learner, endpoints,
+                    workers, tasks};
+  loop->spawn(shutdown.run());
   log::info("ztunnel")
       .bare("node", config.node_name)
       .bare("backend", runtime::to_string(loop->backend()))
       .field("workers", static_cast<int64_t>(workers.size()))
       .say("started");
   loop->run();
+  for (std::thread& thread : threads) thread.join();
   return {};
 }
 

@@ -24,8 +24,10 @@ Worker::~Worker() { CHECK(proxies_.empty()); }
 
 void Worker::run() { loop_->run(); }
 
-void Worker::request_stop() {
-  loop_->post([this] { loop_->spawn(stop_all()); });
+void Worker::request_stop(std::chrono::milliseconds limit, std::function<void()> stopped) {
+  loop_->post([this, limit, stopped = std::move(stopped)]() mutable {
+    loop_->spawn(stop_all(limit, std::move(stopped)));
+  });
 }
 
 void Worker::pod_added(std::shared_ptr<const learn::Pod> pod) {
@@ -40,13 +42,15 @@ void Worker::pod_added(std::shared_ptr<const learn::Pod> pod) {
   proxies_.emplace(uid, std::move(proxy)).first->second->start();
 }
 
-void Worker::pod_removed(const std::string& uid) {
+void Worker::pod_removed(const std::string& uid) { drop(uid, std::chrono::milliseconds(0)); }
+
+void Worker::drop(const std::string& uid, std::chrono::milliseconds limit) {
   const auto found = proxies_.find(uid);
   if (found == proxies_.end()) return;
   std::unique_ptr<PodProxy> proxy = std::move(found->second);
   proxies_.erase(found);
   by_name_.erase({proxy->pod().ns, proxy->pod().name});
-  leaving_.spawn(stop_proxy(std::move(proxy)));
+  leaving_.spawn(stop_proxy(std::move(proxy), limit));
 }
 
 void Worker::identity_renewed(const SpiffeId& identity) {
@@ -58,12 +62,15 @@ void Worker::state_changed() {
   for (const auto& [uid, proxy] : proxies_) proxy->rejudge(*state);
 }
 
-Task<void> Worker::stop_proxy(std::unique_ptr<PodProxy> proxy) { co_await proxy->stop(); }
+Task<void> Worker::stop_proxy(std::unique_ptr<PodProxy> proxy, std::chrono::milliseconds limit) {
+  co_await proxy->stop(limit);
+}
 
-Task<void> Worker::stop_all() {
+Task<void> Worker::stop_all(std::chrono::milliseconds limit, std::function<void()> stopped) {
   view_->observe(nullptr);
-  while (!proxies_.empty()) pod_removed(std::string(proxies_.begin()->first));
+  while (!proxies_.empty()) drop(std::string(proxies_.begin()->first), limit);
   co_await leaving_.join();
+  stopped();
   loop_->stop();
 }
 

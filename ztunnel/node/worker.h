@@ -20,8 +20,10 @@ class Worker final : public learn::PodObserver {
          const NodeConfig& config);
   ~Worker() override;
 
-  void run();           // the worker's thread: until request_stop() has broken everything
-  void request_stop();  // any thread
+  void run();  // the worker's thread: until request_stop() is done
+  // Any thread. Lets what is open go on for `limit` at most; `stopped` is called on the worker's
+  // thread just before run() returns.
+  void request_stop(std::chrono::milliseconds limit, std::function<void()> stopped);
 
   void pod_added(std::shared_ptr<const learn::Pod> pod) override;
   void pod_removed(const std::string& uid) override;
@@ -29,8 +31,9 @@ class Worker final : public learn::PodObserver {
   void state_changed() override;
 
  private:
-  runtime::Task<void> stop_all();
-  runtime::Task<void> stop_proxy(std::unique_ptr<PodProxy> proxy);
+  runtime::Task<void> stop_all(std::chrono::milliseconds limit, std::function<void()> stopped);
+  runtime::Task<void> stop_proxy(std::unique_ptr<PodProxy> proxy, std::chrono::milliseconds limit);
+  void drop(const std::string& uid, std::chrono::milliseconds limit);
   PodProxy* local_proxy(const learn::Workload& workload);
 
   std::unique_ptr<runtime::Loop> loop_;
