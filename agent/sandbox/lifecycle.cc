@@ -32,6 +32,7 @@ namespace {
 
 constexpr std::chrono::seconds kStartTimeout{30};
 constexpr std::chrono::milliseconds kStartTurn{50};
+constexpr std::chrono::milliseconds kReapedWithin{3'000};
 // A process that ended this often at its start does not get better by waiting.
 constexpr int kRestartsTooMany = 4;
 constexpr uint16_t kReadyPort = 15021;
@@ -73,9 +74,31 @@ bool has_leftovers(const Layout& layout) {
          !list_netns(layout.netns_prefix()).empty();
 }
 
+void gather_processes(const fs::path& cgroup, std::vector<pid_t>& pids) {
+  for (const pid_t pid : processes_in(cgroup.string())) pids.push_back(pid);
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(cgroup, error)) {
+    if (entry.is_directory(error)) gather_processes(entry.path(), pids);
+  }
+}
+
+// The dead stay visible until the machine's init has taken note of them: nothing is to be left.
+void wait_for_init(const std::vector<pid_t>& pids) {
+  const auto end = std::chrono::steady_clock::now() + kReapedWithin;
+  for (const pid_t pid : pids) {
+    const std::string entry = "/proc/" + std::to_string(pid);
+    while (::access(entry.c_str(), F_OK) == 0 && std::chrono::steady_clock::now() < end) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
+}
+
 Result<void> remove_everything(const Layout& layout) {
+  std::vector<pid_t> pids;
+  gather_processes(layout.cgroup(), pids);
   // Everybody at once: no supervisor restarts what was killed.
   TRY(remove_cgroup(layout.cgroup()));
+  wait_for_init(pids);
   for (const std::string& netns : list_netns(layout.netns_prefix())) TRY(delete_netns(netns));
   return remove_tree(layout.run());
 }

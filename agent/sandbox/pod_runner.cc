@@ -8,6 +8,7 @@
 
 #include <google/protobuf/util/message_differencer.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -150,6 +151,11 @@ runtime::Task<void> PodRunner::run() {
     if (present && *present && (*present)->metadata().uid() == pod_->metadata().uid()) {
       [[maybe_unused]] const auto removed = cluster_.store.remove(key);
     }
+    // What its node's agent had noted on it.
+    const auto& meta = pod_->metadata();
+    ::unlink((cluster_.layout.objects() + "/.annotations/" + meta.namespace_() + "." + meta.name() +
+              "." + meta.uid() + ".json")
+                 .c_str());
   }
 }
 

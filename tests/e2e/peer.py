@@ -1,0 +1,282 @@
+"""What runs in the pods of the end-to-end tests: servers of many manners, and clients that print as JSON what
+they saw.
+
+    peer.py serve                        all servers below
+    peer.py CLIENT HOST PORT [ARGUMENT]  one of the functions in CLIENTS
+"""
+
+import hashlib
+import http.server
+import json
+import os
+import socket
+import struct
+import sys
+import threading
+
+PATTERN = bytes(range(256)) * 256  # 64 KiB
+
+
+def reset(connection):
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def read_line(connection):
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = connection.recv(1)
+        if not byte:
+            break
+        line += byte
+    return line.decode().strip()
+
+
+def drain(connection):
+    """(bytes, SHA-256 in hex) of all that comes until the end of the stream."""
+    count, digest = 0, hashlib.sha256()
+    while chunk := connection.recv(1 << 20):
+        count += len(chunk)
+        digest.update(chunk)
+    return count, digest.hexdigest()
+
+
+def pour(connection, count):
+    """Sends `count` bytes of the pattern; their SHA-256."""
+    digest = hashlib.sha256()
+    while count > 0:
+        chunk = PATTERN[:count]
+        connection.sendall(chunk)
+        digest.update(chunk)
+        count -= len(chunk)
+    return digest.hexdigest()
+
+
+# Servers: what one does with a connection, by port.
+
+def echo(connection):
+    while chunk := connection.recv(65536):
+        connection.sendall(chunk)
+
+
+def greet_first(connection):
+    connection.sendall(b"220 ready\r\n")
+    echo(connection)
+
+
+def digest_at_end(connection):
+    """Answers only once the client has ended its side: needs half close."""
+    connection.sendall(json.dumps(drain(connection)).encode())
+
+
+def source(connection):
+    pour(connection, int(read_line(connection)))
+
+
+def end_first(connection):
+    """Ends its side at once, then reads what the client still sends."""
+    connection.sendall(b"bye\n")
+    connection.shutdown(socket.SHUT_WR)
+    with open("/tmp/.weft-e2e-" + os.environ["HOSTNAME"], "w") as file:
+        file.write(json.dumps(drain(connection)))
+
+
+def reset_after_line(connection):
+    read_line(connection)
+    reset(connection)
+
+
+def who(connection):
+    """The addresses as the application sees them."""
+    connection.sendall(json.dumps({"peer": connection.getpeername(), "own": connection.getsockname(),
+                                   "host": os.environ["HOSTNAME"]}).encode())
+
+
+def report_end(connection):
+    """Notes how the connection ended, for the client of the port behind."""
+    try:
+        while connection.recv(65536):
+            pass
+        ENDS.append("end")
+    except ConnectionResetError:
+        ENDS.append("reset")
+
+
+def tell_ends(connection):
+    connection.sendall(json.dumps(ENDS).encode())
+
+
+ENDS = []
+SERVERS = {7001: echo, 7002: greet_first, 7003: digest_at_end, 7004: source, 7005: reset_after_line, 7006: who,
+           7007: end_first, 7008: report_end, 7009: tell_ends}
+
+
+class Web(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, body):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        self.answer(f"hello from {os.environ['HOSTNAME']}\n".encode())
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(json.dumps([len(body), hashlib.sha256(body).hexdigest()]).encode())
+
+    def log_message(self, form, *args):
+        print(self.client_address, form % args)
+
+
+def serve_one(handle, connection):
+    try:
+        with connection:
+            handle(connection)
+    except OSError as problem:
+        print("connection ended:", problem)
+
+
+def listen(port, handle):
+    listener = socket.create_server(("0.0.0.0", port), backlog=128)
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=serve_one, args=(handle, connection), daemon=True).start()
+
+
+def serve():
+    for port, handle in SERVERS.items():
+        threading.Thread(target=listen, args=(port, handle), daemon=True).start()
+    http.server.ThreadingHTTPServer.request_queue_size = 128
+    # Last: its port says that all are there.
+    http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Web).serve_forever()
+
+
+# Clients.
+
+def connect(host, port, seconds=15):
+    connection = socket.create_connection((host, int(port)), timeout=seconds)
+    return connection
+
+
+def ask_who(host, port):
+    connection = connect(host, port)
+    text = b""
+    while chunk := connection.recv(4096):
+        text += chunk
+    return {"server": json.loads(text), "peer": connection.getpeername(), "own": connection.getsockname()}
+
+
+def first_line(host, port):
+    connection = connect(host, port)
+    banner = read_line(connection)
+    connection.sendall(b"EHLO\n")
+    return {"banner": banner, "echo": read_line(connection)}
+
+
+def half_close(host, port, count):
+    connection = connect(host, port, 60)
+    sent = pour(connection, int(count))
+    connection.shutdown(socket.SHUT_WR)
+    text = b""
+    while chunk := connection.recv(4096):
+        text += chunk
+    return {"sent": sent, "server": json.loads(text)}
+
+
+def download(host, port, count):
+    connection = connect(host, port, 60)
+    connection.sendall(f"{count}\n".encode())
+    got, digest = drain(connection)
+    return {"bytes": got, "sha256": digest}
+
+
+def both_ways(host, port, count):
+    """Sends and receives at the same time, through an echo."""
+    connection = connect(host, port, 60)
+    sent = {}
+    def send():
+        sent["sha256"] = pour(connection, int(count))
+        connection.shutdown(socket.SHUT_WR)
+    sender = threading.Thread(target=send)
+    sender.start()
+    got, digest = drain(connection)
+    sender.join()
+    return {"sent": sent["sha256"], "bytes": got, "received": digest}
+
+
+def late_data(host, port, count):
+    """Sends after the server has ended its side."""
+    connection = connect(host, port)
+    said = read_line(connection)
+    end = connection.recv(1)
+    sent = pour(connection, int(count))
+    connection.close()
+    return {"said": said, "end": end == b"", "sent": sent}
+
+
+def how_it_ends(host, port):
+    connection = connect(host, port)
+    connection.sendall(b"now\n")
+    try:
+        return {"end": "end" if connection.recv(1) == b"" else "bytes"}
+    except ConnectionResetError:
+        return {"end": "reset"}
+
+
+def do_reset(host, port):
+    connection = connect(host, port)
+    connection.sendall(b"x")
+    reset(connection)
+    return {}
+
+
+def read_all(host, port):
+    connection = connect(host, port)
+    text = b""
+    while chunk := connection.recv(4096):
+        text += chunk
+    return json.loads(text)
+
+
+def converse(host, port):
+    """Echoes each line of standard input through the server; prints "open" first, "ended" at the end."""
+    connection = connect(host, port, 60)
+    print("open", flush=True)
+    try:
+        for line in sys.stdin:
+            connection.sendall(line.encode())
+            answer = read_line(connection)
+            if not answer:
+                break
+            print(answer, flush=True)
+        else:
+            return
+    except OSError:
+        pass
+    print("ended", flush=True)
+
+
+def watch_end(host, port):
+    """Prints "open", then how the connection ends."""
+    connection = connect(host, port, 60)
+    print("open", flush=True)
+    try:
+        print("end" if connection.recv(1) == b"" else "bytes", flush=True)
+    except OSError:
+        print("reset", flush=True)
+
+
+CLIENTS = {function.__name__: function for function in (
+    ask_who, first_line, half_close, download, both_ways, late_data, how_it_ends, do_reset, read_all)}
+STREAMS = {function.__name__: function for function in (converse, watch_end)}
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        serve()
+    elif sys.argv[1] in STREAMS:
+        STREAMS[sys.argv[1]](*sys.argv[2:])
+    else:
+        print(json.dumps(CLIENTS[sys.argv[1]](*sys.argv[2:])))

@@ -1,0 +1,250 @@
+"""Processes that are killed. Traffic goes on, or waits and goes on."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import threading
+
+import harness
+from harness import (Suite, account, client, eventually, mesh_namespace, namespace, peer_authentication, policy, server,
+                     service)
+
+NAMES = ("s1", "s2", "c1", "c2")
+PORTS = [(80, 8080), (7001, 7001), (7006, 7006)]
+
+
+class BadDays(Suite):
+    tag = "bad"
+    objects = [mesh_namespace("mesh"), namespace("plain"), *[account(name, "mesh") for name in NAMES],
+               server("s1", "mesh", "node-1"), server("s2", "mesh", "node-2"), client("c1", "mesh", "node-1"),
+               client("c2", "mesh", "node-2"), client("stranger", "plain", "node-1"),
+               service("s1", "mesh", {"app": "s1"}, PORTS), service("s2", "mesh", {"app": "s2"}, PORTS)]
+
+    def kill(self, process):
+        """kill -9; (times it was restarted before, its pid)."""
+        restarts, pid, _ = self.box.state(process)
+        os.kill(pid, signal.SIGKILL)
+        return restarts, pid
+
+    def back(self, process, restarts):
+        eventually(lambda: (now := self.box.state(process))[0] > restarts and now[2] == "running")
+
+    def hold_down(self, process):
+        """Keeps a process away until the test lets it go: whenever it starts it is stopped."""
+        stop = threading.Event()
+        def keep():
+            while not stop.is_set():
+                _, pid, _ = self.box.state(process)
+                if pid:
+                    try:
+                        os.kill(pid, signal.SIGKILL)
+                    except ProcessLookupError:
+                        pass
+                stop.wait(0.02)
+        thread = threading.Thread(target=keep)
+        thread.start()
+        def release():
+            stop.set()
+            thread.join()
+        return release
+
+    def converse(self, source, target):
+        talk = self.box.start_peer(source, "converse", target, 7001)
+        self.addCleanup(self.close, talk)
+        self.assertEqual(talk.stdout.readline(), "open\n")
+        self.assertEqual(self.say(talk, "one"), "one\n")
+        return talk
+
+    @staticmethod
+    def say(talk, word):
+        talk.stdin.write(word + "\n")
+        talk.stdin.flush()
+        return talk.stdout.readline()
+
+    @staticmethod
+    def close(talk):
+        talk.kill()
+        talk.wait()
+        for stream in (talk.stdin, talk.stdout, talk.stderr):
+            try:
+                stream.close()
+            except BrokenPipeError:
+                pass
+
+    def setUp(self):
+        for target in ("s1", "s2"):
+            eventually(lambda: self.box.curl("c1", f"http://{target}/"))
+
+    def test_agent_killed_traffic_goes_on(self):
+        talks = [self.converse("c1", target) for target in ("s1", "s2")]
+        restarts, _ = self.kill("node-1-agent")
+        for number in range(10):
+            self.assertEqual(self.box.curl("c1", "http://s2/"), "hello from s2\n")
+            self.assertEqual(self.box.curl("c2", "http://s1/"), "hello from s1\n")
+            for talk in talks:
+                self.assertEqual(self.say(talk, f"line {number}"), f"line {number}\n")
+        self.back("node-1-agent", restarts)
+        for talk in talks:
+            self.assertEqual(self.say(talk, "after"), "after\n")
+        # It is in charge again: a new pod comes into the mesh.
+        self.box.apply(account("new", "mesh"), client("new", "mesh", "node-1"))
+        self.box.weft("wait")
+        self.assertIn("hello from s2", self.box.curl("new", "http://s2/"))
+        entry = eventually(lambda: self.box.access("node-2", direction="inbound", src__workload="new"))[-1]
+        self.assertEqual(entry["src.identity"], "spiffe://cluster.local/ns/mesh/sa/new")
+        self.box.delete("pod", "new", "mesh")
+
+    def test_agent_away_traffic_goes_on(self):
+        release = self.hold_down("node-1-agent")
+        try:
+            for _ in range(5):
+                self.assertEqual(self.box.curl("c1", "http://s2/"), "hello from s2\n")
+                self.assertEqual(self.box.curl("c2", "http://s1/"), "hello from s1\n")
+        finally:
+            release()
+        eventually(lambda: self.box.state("node-1-agent")[2] == "running")
+
+    def wait_through_restart(self, process, source, target):
+        """A connection opened while the ztunnel is away succeeds when it is back."""
+        talk = self.converse(source, target)
+        restarts, pid = self.kill(process)
+        # What is new waits and succeeds.
+        self.assertEqual(self.box.curl(source, f"http://{target}/", seconds=30), f"hello from {target}\n")
+        self.back(process, restarts)
+        # What went through it has ended, and the application was told.
+        try:
+            self.assertIn(self.say(talk, "two"), ("ended\n", ""))
+        except BrokenPipeError:
+            pass
+
+    def test_ztunnel_of_the_caller_killed(self):
+        self.wait_through_restart("node-1-ztunnel", "c1", "s2")
+
+    def test_ztunnel_of_the_server_killed(self):
+        self.wait_through_restart("node-2-ztunnel", "c1", "s2")
+
+    def test_ztunnel_of_one_node_killed_for_a_pair_on_it(self):
+        self.wait_through_restart("node-1-ztunnel", "c1", "s1")
+
+    def test_ztunnel_killed_while_control_is_away(self):
+        release = self.hold_down("control")
+        try:
+            for process in ("node-1-ztunnel", "node-2-ztunnel"):
+                restarts, _ = self.kill(process)
+                self.assertEqual(self.box.curl("c1", "http://s2/", seconds=30), "hello from s2\n")
+                self.assertEqual(self.box.curl("c2", "http://s1/", seconds=30), "hello from s1\n")
+                self.back(process, restarts)
+        finally:
+            release()
+        eventually(lambda: self.box.state("control")[2] == "running")
+
+    def test_policy_holds_while_control_is_away_and_ztunnel_restarts(self):
+        deny = policy("no-c1", "mesh", "DENY", [{"from": [{"source": {"principals": [
+            "cluster.local/ns/mesh/sa/c1"]}}]}], {"app": "s2"})
+        self.box.apply(deny, peer_authentication("default", "mesh", "STRICT"))
+        eventually(lambda: self.box.refused("c1", "http://s2/"))
+        eventually(lambda: self.box.refused("stranger", "http://s2.mesh/", ns="plain"))
+        release = self.hold_down("control")
+        try:
+            restarts, _ = self.kill("node-2-ztunnel")
+            for _ in range(20):
+                self.box.refused("c1", "http://s2/", seconds=30)
+                self.box.refused("stranger", "http://s2.mesh/", ns="plain", seconds=30)
+            self.back("node-2-ztunnel", restarts)
+            self.assertEqual(self.box.curl("c2", "http://s2/", seconds=30), "hello from s2\n")
+        finally:
+            release()
+            self.box.delete("authorizationpolicy", "no-c1", "mesh")
+            self.box.delete("peerauthentication", "default", "mesh")
+        eventually(lambda: self.box.curl("c1", "http://s2/"), within=30)
+
+    def test_agent_and_ztunnel_killed_together(self):
+        before = [self.kill(process)[0] for process in ("node-1-agent", "node-1-ztunnel")]
+        self.assertEqual(eventually(lambda: self.box.curl("c1", "http://s2/", seconds=30), within=60), "hello from s2\n")
+        for process, restarts in zip(("node-1-agent", "node-1-ztunnel"), before):
+            self.back(process, restarts)
+
+    def test_control_killed_traffic_goes_on_and_the_root_stays(self):
+        root = self.box.run / "control/root-cert.pem"
+        key = self.box.run / "control/root-key.pem"
+        before = hashlib.sha256(root.read_bytes() + key.read_bytes()).hexdigest()
+        self.assertEqual(key.stat().st_mode & 0o777, 0o600)
+        talk = self.converse("c1", "s2")
+        restarts, _ = self.kill("control")
+        for _ in range(5):
+            self.assertEqual(self.box.curl("c1", "http://s2/"), "hello from s2\n")
+        self.back("control", restarts)
+        self.assertEqual(self.say(talk, "two"), "two\n")
+        self.assertEqual(hashlib.sha256(root.read_bytes() + key.read_bytes()).hexdigest(), before)
+        # And it serves again.
+        self.box.apply(account("late", "mesh"), client("late", "mesh", "node-2"))
+        self.box.weft("wait")
+        self.assertIn("hello from s1", eventually(lambda: self.box.curl("late", "http://s1/")))
+        self.box.delete("pod", "late", "mesh")
+
+    def test_everything_of_one_node_killed_twice(self):
+        for _ in range(2):
+            for process in ("control", "node-1-agent", "node-1-ztunnel", "node-2-ztunnel", "node-2-agent"):
+                self.kill(process)
+            self.assertEqual(eventually(lambda: self.box.curl("c1", "http://s2/", seconds=30), within=60),
+                             "hello from s2\n")
+            for process in ("control", "node-1-agent", "node-1-ztunnel", "node-2-ztunnel", "node-2-agent"):
+                eventually(lambda: self.box.state(process)[2] == "running")
+
+    def test_a_pod_whose_server_is_replaced(self):
+        self.box.delete("pod", "s2", "mesh")
+        eventually(lambda: "s2" not in self.box.weft("get", "pods", "-n", "mesh").stdout)
+        self.box.apply(server("s2", "mesh", "node-2"))
+        self.box.weft("wait")
+        self.assertEqual(eventually(lambda: self.box.curl("c1", "http://s2/")), "hello from s2\n")
+
+
+class Down(harness.unittest.TestCase):
+    """Nothing is left of a sandbox with the mesh in it, whatever was killed before."""
+
+    objects = [mesh_namespace("mesh"), account("s1", "mesh"), account("c1", "mesh"), server("s1", "mesh", "node-2"),
+               client("c1", "mesh", "node-1"), service("s1", "mesh", {"app": "s1"}, PORTS)]
+
+    def setUp(self):
+        self.box = harness.Sandbox("down")
+        self.addCleanup(self.box.folder.cleanup)
+        self.addCleanup(self.box.weft, "down", check=False)
+
+    @staticmethod
+    def pinned():
+        """Ids of BPF links and maps that are named as Weft's are."""
+        found = set()
+        for kind in ("link", "map"):
+            done = subprocess.run(["bpftool", "-j", kind, "show"], capture_output=True, text=True)
+            for one in harness.json.loads(done.stdout or "[]"):
+                if kind == "link" or one.get("name", "").startswith("weft"):
+                    found.add((kind, one["id"]))
+        return found
+
+    def check(self, *killed):
+        import test_sandbox
+        before = self.pinned()
+        self.box.up(self.objects)
+        self.assertEqual(self.box.curl("c1", "http://s1/"), "hello from s1\n")
+        self.assertGreater(len(self.pinned()), len(before))
+        for part in killed:
+            for pid in self.box.pids(*part):
+                os.kill(pid, signal.SIGKILL)
+        self.box.weft("down")
+        self.assertEqual(test_sandbox.leftovers(self.box.name), [])
+        # The kernel frees a detached program a moment later.
+        eventually(lambda: not self.pinned() - before, what="BPF links and maps gone")
+
+    def test_in_good_order(self):
+        self.check()
+
+    def test_agents_and_supervisor_killed(self):
+        self.check(("supervisor",), ("node-1", "agent"), ("node-2", "agent"))
+
+    def test_everything_killed(self):
+        self.check(())
+
+
+if __name__ == "__main__":
+    harness.main()
