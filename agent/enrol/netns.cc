@@ -1,13 +1,13 @@
 #include "agent/enrol/netns.h"
 
+#include "ztunnel/base/check.h"
+
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <system_error>
-#include <thread>
 
 namespace weft::enrol {
 
@@ -38,25 +38,17 @@ bool is_same_netns(int one, int other) {
          a.st_ino == b.st_ino;
 }
 
-namespace detail {
-
-Result<void> run_in_netns(int netns_fd, const std::function<void()>& call) {
-  int error = 0;
-  try {
-    std::thread([&] {
-      if (setns(netns_fd, CLONE_NEWNET) != 0) {
-        error = errno;
-        return;
-      }
-      call();
-    }).join();
-  } catch (const std::system_error& thrown) {
-    return fail_errno(thrown.code().value(), "starting a thread for the pod's network namespace");
+Result<NetnsBracket> NetnsBracket::enter(int netns_fd) {
+  Fd own(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (!own) return fail_errno(errno, "opening this thread's network namespace");
+  if (setns(netns_fd, CLONE_NEWNET) != 0) {
+    return fail_errno(errno, "entering the pod's network namespace");
   }
-  if (error != 0) return fail_errno(error, "entering the pod's network namespace");
-  return {};
+  return NetnsBracket(std::move(own));
 }
 
-}  // namespace detail
+NetnsBracket::~NetnsBracket() {
+  if (own_) CHECK(setns(own_.get(), CLONE_NEWNET) == 0);
+}
 
 }  // namespace weft::enrol

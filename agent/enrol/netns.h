@@ -6,9 +6,9 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 namespace weft::enrol {
 
@@ -21,20 +21,27 @@ Result<uint64_t> netns_cookie(int netns_fd);
 // Whether two descriptors are of one namespace.
 bool is_same_netns(int one, int other);
 
-namespace detail {
-Result<void> run_in_netns(int netns_fd, const std::function<void()>& call);
-}
+// This thread, moved into a network namespace until the object goes. Nothing may be awaited
+// meanwhile. That the thread can go back is an invariant: going on in a pod's namespace would be
+// worse than ending.
+class NetnsBracket {
+ public:
+  static Result<NetnsBracket> enter(int netns_fd);
+  NetnsBracket(NetnsBracket&&) = default;
+  NetnsBracket& operator=(NetnsBracket&&) = delete;
+  ~NetnsBracket();
 
-// Runs `call` inside a network namespace and returns what it returned. It runs on a thread of its
-// own that ends with the call, so that the namespace never leaks into the calling thread, whatever
-// happens; about 50 us. /proc/sys/net is the namespace's too. `call` returns a Result.
+ private:
+  explicit NetnsBracket(Fd own) : own_(std::move(own)) {}
+  Fd own_;  // where the thread goes back to
+};
+
+// Runs `call`, which returns a Result, inside a network namespace; /proc/sys/net is the namespace's
+// too. Some microseconds.
 template <class Call>
 std::invoke_result_t<Call> in_netns(int netns_fd, Call call) {
-  std::invoke_result_t<Call> result =
-      Fail(Error(Code::kInternal, "the call inside the network namespace did not run"));
-  const Result<void> entered = detail::run_in_netns(netns_fd, [&] { result = call(); });
-  if (!entered) return Fail(entered.error());
-  return result;
+  const NetnsBracket bracket = TRY(NetnsBracket::enter(netns_fd));
+  return call();
 }
 
 }  // namespace weft::enrol
