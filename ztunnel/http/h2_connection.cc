@@ -91,6 +91,7 @@ Task<Result<void>> H2Connection::run() {
   if (session_.failure() && (!broken_ || broken_->code != Code::kCancelled)) {
     broken_ = session_.failure();
   }
+  if (broken_) transport_->abort();
   fail_streams(broken_ ? Error(Code::kReset, "HTTP/2: the connection broke", *broken_)
                        : Error(Code::kReset, "HTTP/2: the connection has ended"));
   settings_.wake();
@@ -107,7 +108,8 @@ Task<Result<void>> H2Connection::read_loop() {
     bytes->clear();
     settle();
     if (!fed) co_return fed;
-    if (session_.is_finished()) co_return Result<void>();
+    // Once all is said, what still comes is read and dropped until the peer ends its side too: to
+    // close before that could cost it our last frames.
     want_write();
   }
 }
