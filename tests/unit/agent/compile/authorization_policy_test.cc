@@ -73,7 +73,8 @@ TEST(AuthorizationPolicy, EveryL4ConditionIsCarriedOver) {
       {"{rules: [{when: [{key: source.principal, notValues: [\"*\"]}]}]}",
        R"([{"clauses":[{"matches":[{"notPrincipals":[{"presence":{}}]}]}]}])", ""},
       {"{rules: [{when: [{key: source.serviceAccount, values: [a/b]}]}]}",
-       R"([{"clauses":[{"matches":[{"serviceAccounts":[{"namespace":"a","serviceAccount":"b"}]}]}]}])",
+       R"([{"clauses":[{"matches":[{"serviceAccounts":[{"namespace":"a",)"
+       R"("serviceAccount":"b"}]}]}]}])",
        ""},
       {"{rules: [{when: [{key: destination.ip, values: [1.2.3.4], notValues: [\"::1\"]}]}]}",
        R"([{"clauses":[{"matches":[{"destinationIps":[{"address":"AQIDBA==","length":32}],)"
