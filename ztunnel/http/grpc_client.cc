@@ -32,9 +32,14 @@ class Stream final : public GrpcStream {
       : loop_(loop), stream_(std::move(stream)), reader_(GrpcChannel::kMessageBytesMax) {}
 
   Task<Result<void>> send(std::string message) override {
-    const std::string framed = frame_message(message);
-    for (size_t at = 0; at < framed.size(); at += BufferPool::kBufferBytes) {
-      const std::string_view part = std::string_view(framed).substr(at, BufferPool::kBufferBytes);
+    if (message.size() > GrpcChannel::kMessageBytesMax) {
+      co_return fail(Code::kLimit, "gRPC: a message of " + std::to_string(message.size()) +
+                                       " bytes; at most " +
+                                       std::to_string(GrpcChannel::kMessageBytesMax) + " are sent");
+    }
+    CO_TRY(co_await stream_->write(loop_.buffers().copy_of(message_prefix(message.size()))));
+    for (size_t at = 0; at < message.size(); at += BufferPool::kBufferBytes) {
+      const std::string_view part = std::string_view(message).substr(at, BufferPool::kBufferBytes);
       CO_TRY(co_await stream_->write(loop_.buffers().copy_of(part)));
     }
     co_return Result<void>();
@@ -43,6 +48,8 @@ class Stream final : public GrpcStream {
   Task<Result<void>> end_sending() { return stream_->shutdown_write(); }
 
   Task<Result<std::string>> receive() override {
+    CO_TRY(co_await stream_->wait_headers());
+    CO_TRY(check_response(stream_->headers()));
     while (true) {
       std::optional<std::string> message = CO_TRY(reader_.next());
       if (message) co_return std::move(*message);
@@ -78,6 +85,7 @@ class Channel final : public GrpcChannel {
 
   Task<Result<std::string>> call(std::string path, std::vector<Header> metadata,
                                  std::string request, std::chrono::milliseconds timeout) override {
+    metadata.push_back({"grpc-timeout", timeout_header(timeout)});
     Stream stream(loop_, CO_TRY(open_request(path, metadata)));
     const runtime::Deadline deadline(loop_, timeout, [&stream] { stream.abort(); });
     Result<std::string> answer = co_await exchange(stream, std::move(request));
@@ -108,10 +116,20 @@ class Channel final : public GrpcChannel {
     if (!ended) broken_ = ended.error();
   }
 
-  static Task<Result<std::string>> exchange(Stream& stream, std::string request) {
+  static Task<Result<void>> send_whole(Stream& stream, std::string request) {
     CO_TRY(co_await stream.send(std::move(request)));
-    CO_TRY(co_await stream.end_sending());
-    std::string answer = CO_TRY(co_await stream.receive());
+    co_return co_await stream.end_sending();
+  }
+
+  static Task<Result<std::string>> exchange(Stream& stream, std::string request) {
+    const Result<void> sent = co_await send_whole(stream, std::move(request));
+    Result<std::string> answer = co_await stream.receive();
+    if (!answer && answer.error().code == Code::kClosed) {
+      co_return fail(Code::kInternal, "gRPC: status OK, but no message answers a unary call");
+    }
+    // A server may answer with an error before it has taken the whole request.
+    if (!answer && !sent && answer.error().code == Code::kReset) co_return Fail(sent.error());
+    if (!answer) co_return answer;
     // A status other than OK behind the message still is a failure.
     const Result<std::string> end = co_await stream.receive();
     if (end) co_return fail(Code::kInternal, "gRPC: two messages answer a unary call");

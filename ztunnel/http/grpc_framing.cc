@@ -1,7 +1,9 @@
 #include "ztunnel/http/grpc_framing.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <utility>
 
 namespace weft::http {
 namespace {
@@ -64,58 +66,89 @@ Code code_of(size_t status) {
 
 }  // namespace
 
-std::string frame_message(std::string_view message) {
-  const auto size = static_cast<uint32_t>(message.size());
-  std::string framed;
-  framed.reserve(kPrefixBytes + message.size());
-  framed += '\0';
-  for (const int shift : {24, 16, 8, 0}) framed += static_cast<char>(size >> shift & 0xff);
-  framed += message;
-  return framed;
+std::string message_prefix(size_t message_bytes) {
+  std::string prefix(1, '\0');
+  for (const int shift : {24, 16, 8, 0}) {
+    prefix += static_cast<char>(message_bytes >> static_cast<unsigned>(shift) & 0xffU);
+  }
+  return prefix;
+}
+
+std::string timeout_header(std::chrono::milliseconds timeout) {
+  // At most eight digits.
+  if (timeout.count() > 99'999'999) {
+    return std::to_string(std::min<int64_t>(timeout.count() / 1000, 99'999'999)) + "S";
+  }
+  return std::to_string(std::max<int64_t>(timeout.count(), 0)) + "m";
 }
 
 void MessageReader::feed(std::string_view bytes) {
-  if (taken_ > 0 && taken_ == pending_.size()) {
-    pending_.clear();
+  if (taken_ == fed_.size()) {
+    fed_.assign(bytes);
     taken_ = 0;
+  } else {
+    fed_.append(bytes);
   }
-  pending_ += bytes;
 }
 
-Result<std::optional<std::string>> MessageReader::next() {
-  const std::string_view rest = std::string_view(pending_).substr(taken_);
-  if (rest.size() < kPrefixBytes) return std::nullopt;
-  if (rest[0] != 0) {
+std::string_view MessageReader::take(size_t bytes_max) {
+  const std::string_view part = unread().substr(0, bytes_max);
+  taken_ += part.size();
+  return part;
+}
+
+Result<size_t> MessageReader::parse_prefix() const {
+  if (prefix_[0] != 0) {
     return fail(Code::kUnsupported, "gRPC: the peer compressed a message, which was not offered");
   }
   size_t size = 0;
-  for (size_t i = 1; i < kPrefixBytes; ++i) size = size << 8 | static_cast<unsigned char>(rest[i]);
+  for (size_t i = 1; i < kPrefixBytes; ++i) {
+    size = size << 8U | static_cast<unsigned char>(prefix_[i]);
+  }
   if (size > message_bytes_max_) {
     return fail(Code::kLimit, "gRPC: a message of " + std::to_string(size) + " bytes; at most " +
                                   std::to_string(message_bytes_max_) + " are taken");
   }
-  if (rest.size() < kPrefixBytes + size) return std::nullopt;
-  std::string message(rest.substr(kPrefixBytes, size));
-  taken_ += kPrefixBytes + size;
-  if (taken_ > pending_.size() / 2) {
-    pending_.erase(0, taken_);
-    taken_ = 0;
+  return size;
+}
+
+Result<std::optional<std::string>> MessageReader::next() {
+  if (prefix_.size() < kPrefixBytes) {
+    prefix_ += take(kPrefixBytes - prefix_.size());
+    if (prefix_.size() < kPrefixBytes) return std::nullopt;
+    left_ = TRY(parse_prefix());
   }
-  return message;
+  const std::string_view part = take(left_);
+  message_ += part;
+  left_ -= part.size();
+  if (left_ > 0) return std::nullopt;
+  prefix_.clear();
+  return std::exchange(message_, {});
+}
+
+Result<void> check_response(const std::vector<Header>& headers) {
+  const std::string_view status = find_header(headers, ":status");
+  if (status != "200") {
+    Code code = Code::kInternal;
+    if (status == "401" || status == "403") code = Code::kRefused;
+    if (status == "404") code = Code::kUnsupported;
+    if (status == "429" || status == "502" || status == "503" || status == "504") {
+      code = Code::kUnavailable;
+    }
+    return fail(code, "gRPC: HTTP status " + std::string(status));
+  }
+  if (!find_header(headers, "content-type").starts_with("application/grpc")) {
+    return fail(Code::kInternal, "gRPC: the server's answer is not application/grpc");
+  }
+  return {};
 }
 
 std::optional<Error> status_error(const std::vector<Header>& headers,
                                   const std::vector<Header>& trailers) {
-  const std::string_view http_status = find_header(headers, ":status");
   const bool in_trailers = !find_header(trailers, "grpc-status").empty();
   const std::vector<Header>& from = in_trailers ? trailers : headers;
   const std::string_view text = find_header(from, "grpc-status");
-  if (text.empty()) {
-    if (http_status != "200") {
-      return Error(Code::kUnavailable, "gRPC: HTTP status " + std::string(http_status));
-    }
-    return Error(Code::kReset, "gRPC: the stream ended without a status");
-  }
+  if (text.empty()) return Error(Code::kReset, "gRPC: the stream ended without a status");
   size_t status = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), status);
   if (error != std::errc{} || end != text.data() + text.size()) {
