@@ -15,6 +15,7 @@ constexpr int kMisused = 2;
 // Each gets what stands behind its own name on the command line and returns the exit code.
 int run_sandbox(const Args& args);
 int run_status(const Args& args);
+int run_analyze(const Args& args);
 
 struct Command {
   std::string name;

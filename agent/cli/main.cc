@@ -32,6 +32,7 @@ int run(const Args& args) {
         run_sandbox},
        {"status", "how control and every node's agent are", run_status},
        {"compile", "print what manifests give each data plane", run_compile},
+       {"analyze", "find mistakes in manifests, and what is not what it looks like", run_analyze},
        {"version", "print the version", run_version}},
       args);
 }
