@@ -1,6 +1,7 @@
 #include "agent/sandbox/store.h"
 
 #include "agent/sandbox/files.h"
+#include "ztunnel/base/log.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -43,7 +44,11 @@ Result<std::vector<ObjectPtr>> Store::list() const {
     if (name.starts_with(".") || !name.ends_with(".json")) continue;
     auto objects = read(entry.path().string());
     if (!objects && objects.error().code == Code::kNotFound) continue;  // removed meanwhile
-    if (!objects) return Fail(std::move(objects).error());
+    if (!objects) {
+      // Somebody wrote past `apply`. One bad file must not keep the others from being managed.
+      log::warn("objects").say(objects.error().to_string());
+      continue;
+    }
     all.insert(all.end(), objects->begin(), objects->end());
   }
   if (error) return fail_errno(error.value(), "reading " + folder_);

@@ -22,6 +22,7 @@ class Store {
   using Lock = Fd;
   Result<Lock> lock() const;
 
+  // All that can be read; what cannot is logged and left out.
   Result<std::vector<ObjectPtr>> list() const;
   // Null where there is none.
   Result<ObjectPtr> get(const objects::Key& key) const;

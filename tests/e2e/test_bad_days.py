@@ -2,15 +2,18 @@
 
 import hashlib
 import os
+import pathlib
 import signal
 import subprocess
 import threading
+import time
 
 import harness
 from harness import (Suite, account, client, eventually, mesh_namespace, namespace, peer_authentication, policy, server,
                      service)
 
 NAMES = ("s1", "s2", "c1", "c2")
+SNAPSHOT_INTERVAL_SECONDS = 1.5  # the keeper's, and time to write
 PORTS = [(80, 8080), (7001, 7001), (7006, 7006)]
 
 
@@ -25,7 +28,16 @@ class BadDays(Suite):
         """kill -9; (times it was restarted before, its pid)."""
         restarts, pid, _ = self.box.state(process)
         os.kill(pid, signal.SIGKILL)
+        # Until it is dead it may still accept.
+        eventually(lambda: not self.runs(pid))
         return restarts, pid
+
+    @staticmethod
+    def runs(pid):
+        try:
+            return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+        except OSError:
+            return False
 
     def back(self, process, restarts):
         eventually(lambda: (now := self.box.state(process))[0] > restarts and now[2] == "running")
@@ -73,8 +85,12 @@ class BadDays(Suite):
                 pass
 
     def setUp(self):
+        # What the test before did is learned, and on disk: a killed ztunnel knows what its snapshot knows.
         for target in ("s1", "s2"):
             eventually(lambda: self.box.curl("c1", f"http://{target}/"))
+        for node in ("node-1", "node-2"):
+            snapshot = self.box.run / f"nodes/{node}/snapshot"
+            eventually(lambda: time.time() - snapshot.stat().st_mtime > SNAPSHOT_INTERVAL_SECONDS)
 
     def test_agent_killed_traffic_goes_on(self):
         talks = [self.converse("c1", target) for target in ("s1", "s2")]
@@ -145,6 +161,9 @@ class BadDays(Suite):
         self.box.apply(deny, peer_authentication("default", "mesh", "STRICT"))
         eventually(lambda: self.box.refused("c1", "http://s2/"))
         eventually(lambda: self.box.refused("stranger", "http://s2.mesh/", ns="plain"))
+        # What a ztunnel has learned is on disk within its snapshot interval.
+        snapshot = self.box.run / "nodes/node-2/snapshot"
+        eventually(lambda: b"no-c1" in snapshot.read_bytes() and b"istio_converted_static_strict" in snapshot.read_bytes())
         release = self.hold_down("control")
         try:
             restarts, _ = self.kill("node-2-ztunnel")

@@ -34,6 +34,8 @@ def leftovers(name):
             group = (entry / "cgroup").read_text()
         except OSError:
             continue
+        if words == [""]:
+            continue  # dead, and not yet noticed by the machine's init
         if f"weft-{name}/" in group or (name in words and "sandbox" in words):
             processes.append(" ".join(words))
     return namespaces + mounts + groups + files + processes
