@@ -4,6 +4,7 @@
 #include "ztunnel/learn/resources.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace weft::learn {
 namespace {
@@ -51,6 +52,7 @@ std::vector<StateBuilder::Rejection> StateBuilder::apply(const DeltaResponse& re
   for (const std::string& name : response.removed_resources()) {
     addresses ? remove_address(name) : remove_policy(name);
   }
+  for (const std::string& name : std::exchange(condemned_, {})) remove_policy(name);
   (addresses ? data_.addresses_complete : data_.policies_complete) = true;
   return rejections;
 }
@@ -139,6 +141,7 @@ void StateBuilder::put_workload(std::shared_ptr<const Workload> workload) {
     members_[key][workload->uid] = workload;
     services_to_rebuild_.insert(key);
   }
+  for (const std::string& policy : workload->authorization_policies) ++policy_references_[policy];
   std::string uid = workload->uid;
   data_.workloads[std::move(uid)] = std::move(workload);
 }
@@ -159,6 +162,7 @@ void StateBuilder::remove_workload(const std::string& uid) {
     if (members->second.empty()) members_.erase(members);
     services_to_rebuild_.insert(key);
   }
+  let_go_of_policies(*workload);
 }
 
 void StateBuilder::put_service(const std::string& key, std::shared_ptr<const Service> service) {
@@ -199,6 +203,7 @@ void StateBuilder::rebuild_service(const std::string& key) {
 }
 
 Result<void> StateBuilder::apply_policy(const XdsResource& resource) {
+  condemned_.erase(resource.name());
   auto authorization = unpack<istio::security::Authorization>(resource, kAuthorizationType);
   const auto compiled = [&]() -> Result<std::shared_ptr<const policy::Policy>> {
     if (!authorization) return Fail(authorization.error());
@@ -258,7 +263,19 @@ Result<void> StateBuilder::deny_in_place_of(const XdsResource& resource) {
   return {};
 }
 
+// The policies themselves go at the end of the response: an updated workload may name them again.
+void StateBuilder::let_go_of_policies(const Workload& workload) {
+  for (const std::string& policy : workload.authorization_policies) {
+    const auto references = policy_references_.find(policy);
+    if (--references->second == 0) policy_references_.erase(references);
+  }
+}
+
 void StateBuilder::remove_policy(const std::string& name) {
+  if (policy_references_.contains(name)) {
+    condemned_.insert(name);
+    return;
+  }
   authorizations_.erase(name);
   data_.policies.erase(name);
   policies_changed_ = true;

@@ -24,6 +24,10 @@ using XdsResource = envoy::service::discovery::v3::Resource;
 // last good version stays. An Authorization that never was good is replaced by one that denies
 // everyone in its scope (GLOBAL where the scope cannot be read), because nobody knows whom it was
 // to refuse.
+//
+// An Authorization that is removed while a workload still names it stays in force until none does:
+// on a new stream control tells of Authorizations before Addresses, and in between every connection
+// to that workload would be refused.
 class StateBuilder {
  public:
   // Far above a cluster of 5000 nodes; below what would fill a node's memory.
@@ -66,6 +70,7 @@ class StateBuilder {
   Result<void> deny_in_place_of(const XdsResource& resource);
   void remove_address(const std::string& name);
   void remove_policy(const std::string& name);
+  void let_go_of_policies(const Workload& workload);
   void put_workload(std::shared_ptr<const Workload> workload);
   void remove_workload(const std::string& uid);
   void put_service(const std::string& key, std::shared_ptr<const Service> service);
@@ -90,6 +95,8 @@ class StateBuilder {
   StringMap<Members> members_;  // of services, also of ones that are not known yet
   std::set<std::string> services_to_rebuild_;
   bool policies_changed_ = false;
+  StringMap<size_t> policy_references_;  // how many workloads name it
+  std::set<std::string> condemned_;      // removed by control, still named
   // Several may claim one address or pod name; the first of each vector is in force.
   std::map<IpAddress, std::vector<std::shared_ptr<const Workload>>> ip_claims_;
   std::map<std::string, std::vector<std::shared_ptr<const Workload>>> pod_claims_;

@@ -220,6 +220,46 @@ TEST_F(Builder, AWorkloadThatNamesAMissingPolicyIsRefused) {
 constexpr const char* kBadRule =
     "rules { clauses { matches { source_ips { address: 'abcd' length: 99 } } } } action: ALLOW ";
 
+TEST_F(Builder, ARemovedPolicyStaysUntilNoWorkloadNamesIt) {
+  DeltaResponse policies = authorizations();
+  add_policy(policies, "p", "action: DENY scope: WORKLOAD_SELECTOR rules {}");
+  builder_.apply(policies);
+  DeltaResponse naming = addresses();
+  add_pod(naming, "a", 1, "authorization_policies: 'shop/p'");
+  builder_.apply(naming);
+  EXPECT_EQ(lets_in(), false);
+
+  // As on a new stream: Authorizations are told of before Addresses.
+  DeltaResponse removal = authorizations();
+  removal.add_removed_resources("shop/p");
+  builder_.apply(removal);
+  EXPECT_EQ(lets_in(), false);
+  EXPECT_EQ(builder_.resources(kAuthorizationType).size(), 1U);
+
+  DeltaResponse no_longer_naming = addresses();
+  add_pod(no_longer_naming, "a", 1);
+  builder_.apply(no_longer_naming);
+  EXPECT_EQ(lets_in(), true);
+  EXPECT_THAT(builder_.resources(kAuthorizationType), IsEmpty());
+}
+
+TEST_F(Builder, APolicyThatComesBackIsNotRemovedAfterAll) {
+  DeltaResponse policies = authorizations();
+  add_policy(policies, "p", "action: DENY scope: WORKLOAD_SELECTOR rules {}");
+  builder_.apply(policies);
+  DeltaResponse naming = addresses();
+  add_pod(naming, "a", 1, "authorization_policies: 'shop/p'");
+  builder_.apply(naming);
+  DeltaResponse removal = authorizations();
+  removal.add_removed_resources("shop/p");
+  builder_.apply(removal);
+  builder_.apply(policies);
+  DeltaResponse other = addresses();
+  add_pod(other, "a", 1);
+  builder_.apply(other);
+  EXPECT_EQ(builder_.resources(kAuthorizationType).size(), 1U);
+}
+
 TEST_F(Builder, APolicyThatTurnsBadKeepsItsLastGoodVersion) {
   DeltaResponse good = authorizations();
   add_policy(good, "p", "scope: NAMESPACE action: ALLOW rules {}");
