@@ -37,6 +37,12 @@ std::unexpected<OpenError> leaving() {
   return open_error(Error(Code::kCancelled, "the pod is leaving"), Flag::kConnect);
 }
 
+std::unexpected<OpenError> no_streams(const TunnelKey& key) {
+  return open_error(Error(Code::kLimit, "the tunnel to " + key.address.to_string() +
+                                            ": the peer takes no streams"),
+                    Flag::kConnect);
+}
+
 struct Setup {
   runtime::Event done;
   std::optional<OpenError> error;
@@ -154,15 +160,12 @@ Task<Opened<TunnelPtr>> Pool::Impl::tunnel_for(const TunnelKey& key,
     if (TunnelPtr tunnel = entry.find(&Tunnel::has_room)) co_return tunnel;
     if (const TunnelPtr starting = entry.find(&Tunnel::is_starting)) {
       const bool started = co_await starting->connection().wait_settings();
-      const std::string name = "the tunnel to " + key.address.to_string();
       if (!started) {
-        co_return open_error(Error(Code::kReset, name + " ended before it was set up"),
+        co_return open_error(Error(Code::kReset, "the tunnel to " + key.address.to_string() +
+                                                     " ended before it was set up"),
                              Flag::kH2HandshakeFailure);
       }
-      if (starting->connection().peer_streams_max() == 0) {
-        co_return open_error(Error(Code::kLimit, name + ": the peer takes no streams"),
-                             Flag::kConnect);
-      }
+      if (starting->connection().peer_streams_max() == 0) co_return no_streams(key);
       continue;
     }
     if (!entry.setup) {
@@ -192,12 +195,16 @@ Task<Opened<Tunnelled>> Pool::Impl::open_once(const TunnelKey& key,
   Opened<TunnelPtr> chosen = co_await tunnel_for(key, std::move(context));
   if (!chosen) co_return std::unexpected(std::move(chosen.error()));
   const TunnelPtr tunnel = std::move(*chosen);
-  const http::H2Connection& connection = tunnel->connection();
-  auto stream = tunnel->connection().request(to_headers(request), false);
+  http::H2Connection& connection = tunnel->connection();
+  auto stream = connection.request(to_headers(request), false);
   if (!stream) co_return open_error(std::move(stream.error()), Flag::kConnect);
   tunnel->check_idle();
   H2Stream* raw = stream->get();
   const runtime::Deadline deadline(loop, times.answer_timeout, [raw] { raw->abort(); });
+  // Otherwise the CONNECT would wait for ever to be sent.
+  if (co_await connection.wait_settings() && connection.peer_streams_max() == 0) {
+    co_return no_streams(key);
+  }
   if (Result<void> answered = co_await raw->wait_headers(); !answered) {
     untouched = answered.error().code == Code::kUnavailable;
     co_return std::unexpected(
