@@ -16,6 +16,7 @@ constexpr int kMisused = 2;
 int run_sandbox(const Args& args);
 int run_status(const Args& args);
 int run_analyze(const Args& args);
+int run_ztunnel_config(const Args& args);
 
 struct Command {
   std::string name;

@@ -31,6 +31,7 @@ int run(const Args& args) {
       {{"sandbox", "a cluster on this machine without Kubernetes: nodes, pods, services",
         run_sandbox},
        {"status", "how control and every node's agent are", run_status},
+       {"ztunnel-config", "what each node's ztunnel knows of the mesh", run_ztunnel_config},
        {"compile", "print what manifests give each data plane", run_compile},
        {"analyze", "find mistakes in manifests, and what is not what it looks like", run_analyze},
        {"version", "print the version", run_version}},

@@ -1,13 +1,12 @@
 // `weft status`: asks control and every node's agent over their admin sockets and prints a table.
 
+#include "agent/cli/admin_client.h"
 #include "agent/cli/commands.h"
 #include "agent/sandbox/layout.h"
 #include "agent/sandbox/lifecycle.h"
 #include "agent/sandbox/mesh.h"
 #include "agent/sandbox/tables.h"
 #include "ztunnel/base/flags.h"
-#include "ztunnel/http/http1_server.h"
-#include "ztunnel/runtime/socket.h"
 
 #include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
@@ -22,51 +21,14 @@ using google::protobuf::Struct;
 using google::protobuf::Value;
 using sandbox::Layout;
 
-constexpr std::chrono::milliseconds kAnswerWithin{5'000};
-
-runtime::Task<void> fetch(runtime::Loop& loop, std::string path, Result<std::string>& answer) {
-  auto stream = co_await runtime::dial_unix(loop, path);
-  if (!stream) {
-    answer = Fail(std::move(stream).error());
-    loop.stop();
-    co_return;
-  }
-  auto response = co_await http::fetch_http1(loop, std::move(*stream), "GET", "/status", "");
-  if (!response) {
-    answer = Fail(std::move(response).error());
-  } else if (response->status != 200) {
-    answer = fail(Code::kUnavailable, "it answered " + std::to_string(response->status));
-  } else {
-    answer = response->body;
-  }
-  loop.stop();
-}
-
 // What one of Weft's processes says of itself; {"error": why} where it says nothing.
 Value ask(const std::string& socket_path) {
-  Result<std::string> answer = fail(Code::kTimeout, "it did not answer within 5 s");
-  auto loop = runtime::Loop::create(runtime::Backend::kEpoll);
-  if (loop) {
-    (*loop)->spawn(fetch(**loop, socket_path, answer));
-    (*loop)->schedule(kAnswerWithin, [&loop] { (*loop)->stop(); });
-    (*loop)->run();
-  }
+  auto answer = ask_json(socket_path, "/status");
+  if (answer) return std::move(*answer);
   Value value;
-  if (answer && google::protobuf::util::JsonStringToMessage(*answer, &value).ok() &&
-      value.has_struct_value()) {
-    return value;
-  }
-  value.Clear();
   (*value.mutable_struct_value()->mutable_fields())["error"].set_string_value(
-      answer ? "its answer is no JSON" : answer.error().to_string());
+      answer.error().to_string());
   return value;
-}
-
-const Value& at(const Value& object, const std::string& name) {
-  static const Value kNothing;
-  if (!object.has_struct_value()) return kNothing;
-  const auto found = object.struct_value().fields().find(name);
-  return found == object.struct_value().fields().end() ? kNothing : found->second;
 }
 
 std::string number(const Value& value) {

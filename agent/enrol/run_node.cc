@@ -39,7 +39,7 @@ const std::vector<Flag> kFlags = {
      .kind = Flag::Kind::kRequired},
     {.name = "admin-socket",
      .value = "PATH",
-     .help = "socket of GET /status",
+     .help = "socket of GET /status and /ztunnel/config_dump",
      .kind = Flag::Kind::kRequired},
     {.name = "bpffs",
      .value = "DIR",
@@ -89,6 +89,7 @@ class Node {
   runtime::Task<void> wait_for_signal();
   runtime::Task<void> serve_admin(Fd connection);
   runtime::Task<http::Response> answer(http::Request request);
+  runtime::Task<Result<std::string>> ask_ztunnel(std::string path);
 
   runtime::Loop& loop_;
   const Flags& flags_;
@@ -155,17 +156,27 @@ runtime::Task<void> Node::serve_admin(Fd connection) {
       loop_, std::make_unique<runtime::SocketStream>(loop_, std::move(connection)), handler);
 }
 
-runtime::Task<http::Response> Node::answer(http::Request request) {
-  if (request.method != "GET" || request.path != "/status") {
-    co_return http::Response{.status = 404, .body = "GET /status is all there is\n"};
-  }
+runtime::Task<Result<std::string>> Node::ask_ztunnel(std::string path) {
   const std::vector<ZtunnelStatus> ztunnels = enroller_->ztunnels();
-  Result<std::string> ztunnel = fail(Code::kUnavailable, "no ztunnel is connected");
+  if (ztunnels.empty()) co_return fail(Code::kUnavailable, "no ztunnel is connected");
   // The newest; an older one is on its way out.
-  if (!ztunnels.empty()) ztunnel = co_await fetch_ztunnel_status(loop_, ztunnels.back().pid);
-  co_return http::Response{
-      .content_type = "application/json",
-      .body = status_json(flags_.get("node"), *enroller_, *capture_, ztunnel) + "\n"};
+  co_return co_await fetch_from_ztunnel(loop_, ztunnels.back().pid, std::move(path));
+}
+
+runtime::Task<http::Response> Node::answer(http::Request request) {
+  const bool is_status = request.path == "/status";
+  if (request.method != "GET" || (!is_status && request.path != "/ztunnel/config_dump")) {
+    co_return http::Response{.status = 404,
+                             .body = "GET /status and GET /ztunnel/config_dump are all there is\n"};
+  }
+  Result<std::string> ztunnel = co_await ask_ztunnel(is_status ? "/status" : "/config_dump");
+  if (is_status) {
+    co_return http::Response{
+        .content_type = "application/json",
+        .body = status_json(flags_.get("node"), *enroller_, *capture_, ztunnel) + "\n"};
+  }
+  if (!ztunnel) co_return http::Response{.status = 502, .body = ztunnel.error().to_string() + "\n"};
+  co_return http::Response{.content_type = "application/json", .body = std::move(*ztunnel)};
 }
 
 Result<void> run(const std::vector<std::string>& args) {

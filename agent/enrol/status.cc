@@ -78,7 +78,8 @@ std::string status_json(const std::string& node, const Enroller& enroller, const
   return json;
 }
 
-runtime::Task<Result<std::string>> fetch_ztunnel_status(runtime::Loop& loop, pid_t pid) {
+runtime::Task<Result<std::string>> fetch_from_ztunnel(runtime::Loop& loop, pid_t pid,
+                                                      std::string path) {
   const Fd netns = CO_TRY(open_netns_of(pid));
   runtime::DialOptions options;
   options.netns_fd = netns.get();
@@ -91,7 +92,7 @@ runtime::Task<Result<std::string>> fetch_ztunnel_status(runtime::Loop& loop, pid
     if (open) waited_for.abort();
   });
   const Result<http::Response> response =
-      co_await http::fetch_http1(loop, std::move(stream), "GET", "/status", "");
+      co_await http::fetch_http1(loop, std::move(stream), "GET", std::move(path), "");
   open = false;
   if (!response) co_return Fail(response.error());
   if (response->status != 200) {

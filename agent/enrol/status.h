@@ -18,7 +18,8 @@ namespace weft::enrol {
 std::string status_json(const std::string& node, const Enroller& enroller, const Capture& capture,
                         const Result<std::string>& ztunnel_status);
 
-// GET http://127.0.0.1:15000/status inside the ztunnel's network namespace.
-runtime::Task<Result<std::string>> fetch_ztunnel_status(runtime::Loop& loop, pid_t pid);
+// GET http://127.0.0.1:15000<path> inside the ztunnel's network namespace: /status, /config_dump.
+runtime::Task<Result<std::string>> fetch_from_ztunnel(runtime::Loop& loop, pid_t pid,
+                                                      std::string path);
 
 }  // namespace weft::enrol

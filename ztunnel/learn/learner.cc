@@ -75,6 +75,7 @@ LearnerImpl::LearnerImpl(runtime::Loop& loop, LearnerConfig config, LearnerOutsi
       outside_(std::move(outside)),
       hub_(config_.node_name, config_.cluster_id),
       builder_(config_.cluster_id),
+      state_(std::make_shared<const State>(std::make_shared<const State::Data>())),
       authority_(loop, *outside_.ca_channels),
       identities_(loop, authority_, *this,
                   {.lifetime = config_.certificate_ttl,
@@ -154,7 +155,10 @@ void LearnerImpl::restore_snapshot() {
       .say("configuration of an earlier run restored");
 }
 
-void LearnerImpl::publish() { hub_.publish_state(builder_.publish()); }
+void LearnerImpl::publish() {
+  state_ = builder_.publish();
+  hub_.publish_state(state_);
+}
 
 std::vector<StateBuilder::Rejection> LearnerImpl::apply(const DeltaResponse& response) {
   auto rejections = builder_.apply(response);

@@ -40,6 +40,9 @@ class LearnerImpl final : public Learner,
   runtime::Task<void> run() override;
   void stop() override;
   LearnerStatus status() const override;
+  std::shared_ptr<const State> state() const override { return state_; }
+  std::vector<std::shared_ptr<const Pod>> pods() const override { return pods_.all(); }
+  CredentialsList credentials() const override { return identities_.issued(); }
 
  private:
   std::vector<StateBuilder::Rejection> apply(const DeltaResponse& response) override;
@@ -70,6 +73,7 @@ class LearnerImpl final : public Learner,
   LearnerOutside outside_;
   ViewHub hub_;
   StateBuilder builder_;
+  std::shared_ptr<const State> state_;  // as last published
   CaClient authority_;
   Identities identities_;
   PodTable pods_;

@@ -79,4 +79,10 @@ void PodTable::end_snapshot() {
   for (const std::string& uid : gone) remove(uid);
 }
 
+std::vector<std::shared_ptr<const Pod>> PodTable::all() const {
+  std::vector<std::shared_ptr<const Pod>> result;
+  for (const auto& [uid, pod] : pods_) result.push_back(pod);
+  return result;
+}
+
 }  // namespace weft::learn

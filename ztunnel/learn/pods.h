@@ -6,6 +6,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace weft::learn {
 
@@ -37,6 +38,7 @@ class PodTable {
   void remove(const std::string& uid);
   void end_snapshot();
   size_t size() const { return pods_.size(); }
+  std::vector<std::shared_ptr<const Pod>> all() const;
 
  private:
   PodSink& sink_;

@@ -112,6 +112,10 @@ class Learner {
   virtual runtime::Task<void> run() = 0;     // until stop()
   virtual void stop() = 0;                   // the learner's thread only
   virtual LearnerStatus status() const = 0;  // the learner's thread only
+  // What /config_dump shows; the learner's thread only. State is what was last published.
+  virtual std::shared_ptr<const State> state() const = 0;
+  virtual std::vector<std::shared_ptr<const Pod>> pods() const = 0;
+  virtual std::vector<std::shared_ptr<const tls::Credentials>> credentials() const = 0;
 };
 
 }  // namespace weft::learn

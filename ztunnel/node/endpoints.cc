@@ -1,9 +1,12 @@
 #include "ztunnel/node/endpoints.h"
 
+#include "ztunnel/node/config_dump.h"
+
 #include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
+#include <unistd.h>
 
-#include <chrono>
+#include <csignal>
 
 namespace weft::node {
 namespace {
@@ -16,15 +19,6 @@ http::Response not_found() { return {.status = 404, .body = "not found\n"}; }
 
 Task<http::Response> answer(http::Response response) { co_return response; }
 
-std::string rfc3339(std::chrono::system_clock::time_point time) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
-  tm parts{};
-  gmtime_r(&seconds, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
-
 Task<void> serve(runtime::Loop& loop, Fd connection, const http::Handler& handler) {
   auto stream = std::make_unique<runtime::SocketStream>(loop, std::move(connection));
   co_await http::serve_http1(loop, std::move(stream), handler);
@@ -34,7 +28,10 @@ Task<void> serve(runtime::Loop& loop, Fd connection, const http::Handler& handle
 
 Endpoints::Endpoints(runtime::Loop& loop, const telemetry::Registry& metrics,
                      const learn::Learner& learner)
-    : loop_(loop), metrics_(metrics), learner_(learner) {}
+    : loop_(loop),
+      metrics_(metrics),
+      learner_(learner),
+      admin_(learner, [] { kill(getpid(), SIGTERM); }) {}
 
 Result<void> Endpoints::listen() {
   const IpAddress any = IpAddress::v4(0);
@@ -53,11 +50,8 @@ Result<void> Endpoints::listen() {
     for (const std::string& reason : reasons) body += reason + "\n";
     return answer({.status = 500, .body = std::move(body)});
   }));
-  TRY(add({IpAddress::v4(INADDR_LOOPBACK), kAdminPort}, [this](http::Request request) {
-    if (request.path != "/status") return answer(not_found());
-    return answer(
-        {.content_type = "application/json", .body = status_json(learner_.status()) + "\n"});
-  }));
+  TRY(add({IpAddress::v4(INADDR_LOOPBACK), kAdminPort},
+          [this](http::Request request) { return answer(admin_.answer(request)); }));
   return {};
 }
 

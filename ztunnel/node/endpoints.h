@@ -3,6 +3,7 @@
 #include "ztunnel/base/fd.h"
 #include "ztunnel/http/http1_server.h"
 #include "ztunnel/learn/view.h"
+#include "ztunnel/node/admin.h"
 #include "ztunnel/runtime/socket.h"
 #include "ztunnel/runtime/sync.h"
 #include "ztunnel/telemetry/metrics.h"
@@ -13,11 +14,11 @@
 
 namespace weft::node {
 
-constexpr uint16_t kAdminPort = 15000;      // loopback: /status
+constexpr uint16_t kAdminPort = 15000;      // loopback: admin.h
 constexpr uint16_t kMetricsPort = 15020;    // /metrics, /stats/prometheus
 constexpr uint16_t kReadinessPort = 15021;  // /healthz/ready
 
-// What ztunnel itself answers on, in its own network namespace: metrics, readiness, status. On the
+// What ztunnel itself answers on, in its own network namespace: metrics, readiness, admin. On the
 // learner's loop, away from the workers.
 class Endpoints {
  public:
@@ -39,6 +40,7 @@ class Endpoints {
   runtime::Loop& loop_;
   const telemetry::Registry& metrics_;
   const learn::Learner& learner_;
+  Admin admin_;
   std::vector<std::unique_ptr<Served>> served_;
   runtime::TaskScope tasks_;
 };

@@ -208,4 +208,15 @@ Result<std::shared_ptr<const Credentials>> Credentials::from_chain(
   return credentials;
 }
 
+Result<std::vector<CertificateFacts>> facts_of(std::string_view pem) {
+  std::vector<CertificateFacts> result;
+  for (const X509Ptr& certificate : TRY(parse_certificates(pem, nullptr))) {
+    result.push_back({.pem = to_pem(certificate.get()),
+                      .serial = serial_of(certificate.get()),
+                      .not_before = TRY(time_of(X509_get0_notBefore(certificate.get()))),
+                      .not_after = TRY(time_of(X509_get0_notAfter(certificate.get())))});
+  }
+  return result;
+}
+
 }  // namespace weft::tls

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace weft::tls {
@@ -48,5 +49,15 @@ struct Credentials {
   static Result<std::shared_ptr<const Credentials>> from_chain(
       Secret key_der, const std::vector<std::string>& chain, const SpiffeId& expected);
 };
+
+// A certificate as operators see it.
+struct CertificateFacts {
+  std::string pem;
+  std::string serial;  // hexadecimal
+  std::chrono::system_clock::time_point not_before;
+  std::chrono::system_clock::time_point not_after;
+};
+// Of every certificate in a PEM text, in its order.
+Result<std::vector<CertificateFacts>> facts_of(std::string_view pem);
 
 }  // namespace weft::tls

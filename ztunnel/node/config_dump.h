@@ -1,0 +1,28 @@
+#pragma once
+
+#include "ztunnel/learn/view.h"
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace weft::node {
+
+// All that a ztunnel knows of the mesh, as JSON of the shape that Istio's ztunnel has, so that
+// `istioctl ztunnel-config --file` reads it: workloads, services, policies, certificates,
+// workloadState. Never a key. What we do not keep is left out: `connections` is one such field.
+//
+// Written entry by entry: a mesh of 100 000 workloads costs its text once and not as a tree too.
+struct ConfigDump {
+  std::shared_ptr<const learn::State> state;
+  std::vector<std::shared_ptr<const learn::Pod>> pods;
+  std::vector<learn::LearnerStatus::Certificate> certificates;
+  std::vector<std::shared_ptr<const tls::Credentials>> credentials;
+};
+std::string to_json(const ConfigDump& dump);
+
+// RFC 3339, in UTC, to the second.
+std::string rfc3339(std::chrono::system_clock::time_point time);
+
+}  // namespace weft::node
