@@ -11,7 +11,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <thread>
 
 namespace weft::control {
 namespace {
@@ -51,16 +50,25 @@ Result<void> check_folder(const std::string& folder) {
 
 // A killed process's io_uring is torn down by the kernel after the process is gone, and its
 // listener lives until then: milliseconds. A control that is restarted at once has to outwait that.
-Result<Fd> listen_admin(const std::string& path) {
+runtime::Task<void> listen_when_free(runtime::Loop& loop, const std::string& path,
+                                     Result<Fd>& listener) {
   constexpr std::chrono::seconds kPatience{3};
   constexpr std::chrono::milliseconds kPause{20};
-  const auto end = std::chrono::steady_clock::now() + kPatience;
+  const auto end = loop.now() + kPatience;
   while (true) {
-    auto listener = runtime::listen_unix(path, 0600);
+    listener = runtime::listen_unix(path, 0600);
     const bool is_taken = !listener && listener.error().code == Code::kUnavailable;
-    if (!is_taken || std::chrono::steady_clock::now() >= end) return listener;
-    std::this_thread::sleep_for(kPause);
+    if (!is_taken || loop.now() >= end) break;
+    co_await loop.sleep(kPause);
   }
+  loop.stop();
+}
+
+Result<Fd> listen_admin(runtime::Loop& loop, const std::string& path) {
+  Result<Fd> listener;
+  loop.spawn(listen_when_free(loop, path, listener));
+  loop.run();
+  return listener;
 }
 
 }  // namespace
@@ -98,7 +106,7 @@ Result<std::unique_ptr<Control>> Control::create(const Options& options) {
   parts.loop = TRY(runtime::Loop::create_best());
   parts.signals = TRY(open_signals());
   parts.source = TRY(source::make_folder_source(*parts.loop, options.objects_folder));
-  parts.admin_listener = TRY(listen_admin(options.admin_socket));
+  parts.admin_listener = TRY(listen_admin(*parts.loop, options.admin_socket));
   parts.xds = std::make_unique<xds::Server>(parts.verifier);
   parts.ca =
       std::make_unique<CaService>(*parts.authority, parts.verifier,

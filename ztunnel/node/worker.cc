@@ -70,6 +70,7 @@ Task<void> Worker::stop_all(std::chrono::milliseconds limit, std::function<void(
   view_->observe(nullptr);
   while (!proxies_.empty()) drop(std::string(proxies_.begin()->first), limit);
   co_await leaving_.join();
+  view_.reset();  // here: its TLS contexts belong to this thread
   stopped();
   loop_->stop();
 }
