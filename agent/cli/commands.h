@@ -17,6 +17,7 @@ int run_sandbox(const Args& args);
 int run_status(const Args& args);
 int run_analyze(const Args& args);
 int run_ztunnel_config(const Args& args);
+int run_precheck(const Args& args);
 
 struct Command {
   std::string name;
