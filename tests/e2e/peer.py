@@ -93,7 +93,8 @@ def who(connection):
 
 
 def report_end(connection):
-    """Notes how the connection ended, for the client of the port behind."""
+    """Greets, then notes how the connection ended, for the client of the port behind."""
+    connection.sendall(b"!")
     try:
         while connection.recv(65536):
             pass
@@ -228,6 +229,8 @@ def how_it_ends(host, port):
 
 def do_reset(host, port):
     connection = connect(host, port)
+    # A connection that is reset before anyone accepted it never was one to the server.
+    assert connection.recv(1) == b"!"
     connection.sendall(b"x")
     reset(connection)
     return {}

@@ -107,11 +107,14 @@ class Mesh(Suite):
                     self.assertEqual(seen["server"]["own"], [address, 7006])
 
     def test_both_access_logs_name_both_ends(self):
+        sides = {"node-1": "outbound", "node-2": "inbound"}
+
+        def entries(node):
+            return self.box.access(node, direction=sides[node], src__workload="c1", dst__workload="s2")
+
+        before = {node: len(entries(node)) for node in sides}
         self.box.curl("c1", "http://s2/logged")
-        outbound = eventually(lambda: self.box.access("node-1", direction="outbound", src__workload="c1",
-                                                      dst__workload="s2"))[-1]
-        inbound = eventually(lambda: self.box.access("node-2", direction="inbound", src__workload="c1",
-                                                     dst__workload="s2"))[-1]
+        outbound, inbound = (eventually(lambda node=node: entries(node)[before[node]:])[0] for node in sides)
         for entry in (outbound, inbound):
             self.assertEqual(entry["src.identity"], ID + "c1")
             self.assertEqual(entry["dst.identity"], ID + "s2")
