@@ -132,10 +132,10 @@ std::string tail_of(const std::string& path, size_t lines) {
   std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   while (!text.empty() && text.back() == '\n') text.pop_back();
   size_t start = text.size();
-  for (size_t line = 0; line < lines && start != std::string::npos && start > 0; ++line) {
-    start = text.rfind('\n', start - 1);
+  for (; start > 0; --start) {
+    if (text[start - 1] == '\n' && --lines == 0) break;
   }
-  return start == std::string::npos ? text : text.substr(start == 0 ? 0 : start + 1);
+  return text.substr(start);
 }
 
 }  // namespace weft::sandbox
