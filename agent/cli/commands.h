@@ -18,6 +18,7 @@ int run_status(const Args& args);
 int run_analyze(const Args& args);
 int run_ztunnel_config(const Args& args);
 int run_precheck(const Args& args);
+int run_explain(const Args& args);
 
 struct Command {
   std::string name;

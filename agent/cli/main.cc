@@ -34,6 +34,7 @@ int run(const Args& args) {
        {"ztunnel-config", "what each node's ztunnel knows of the mesh", run_ztunnel_config},
        {"compile", "print what manifests give each data plane", run_compile},
        {"analyze", "find mistakes in manifests, and what is not what it looks like", run_analyze},
+       {"explain", "which route and which policies decide over a connection", run_explain},
        {"precheck", "what this machine's kernel offers, and what Weft does without", run_precheck},
        {"version", "print the version", run_version}},
       args);

@@ -88,6 +88,13 @@ Shape::Mesh mesh_of(const core::Pod& pod, const core::Namespace* ns) {
   return Shape::Mesh::kUnknown;
 }
 
+// Whether the one is a pod that the other makes, as far as labels tell.
+bool made_by(const Shape& pod, const Shape& maker) {
+  return pod.origin.kind == "Pod" && maker.origin.kind != "Pod" &&
+         pod.origin.ns == maker.origin.ns && !pod.pod.metadata().ownerreferences().empty() &&
+         compile::selects(maker.pod.metadata().labels(), pod.pod.metadata().labels());
+}
+
 }  // namespace
 
 Cluster::Cluster(const std::vector<ObjectPtr>& objects, const std::set<objects::Key>& unread,
@@ -109,15 +116,16 @@ Cluster::Cluster(const std::vector<ObjectPtr>& objects, const std::set<objects::
     if (key.kind == "Service" || makes_pods(key.kind)) namespaces_.insert(key.ns);
   }
   for (const ObjectPtr& object : objects_) add_shapes(object);
-  // A pod of a Deployment that is here too would only say everything twice.
-  const std::vector<Shape> all = shapes_;
-  std::erase_if(shapes_, [&all](const Shape& shape) {
-    if (shape.pod.metadata().ownerreferences().empty()) return false;
-    return std::ranges::any_of(all, [&shape](const Shape& other) {
-      return other.origin.kind != "Pod" && other.origin.ns == shape.origin.ns &&
-             compile::selects(other.pod.metadata().labels(), shape.pod.metadata().labels());
-    });
-  });
+  const std::vector<Shape> all = std::move(shapes_);
+  shapes_.clear();
+  for (const Shape& shape : all) {
+    const auto is_of = [&shape](const Shape& other) {
+      return made_by(shape, other) || made_by(other, shape);
+    };
+    const bool repeated = std::ranges::any_of(all, is_of);
+    if (!repeated || shape.origin.kind != "Pod") shapes_.push_back(shape);
+    if (!repeated || shape.origin.kind == "Pod") running_.push_back(shape);
+  }
 }
 
 void Cluster::add_shapes(const ObjectPtr& object) {

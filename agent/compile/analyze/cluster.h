@@ -20,8 +20,8 @@ struct Shape {
     kIn,
     kOut,
     kUnknown
-  };                    // unknown: its namespace's labels are not among the
-                        // objects
+  };  // unknown: its namespace's labels are not among the
+      // objects
   objects::Key origin;  // the Pod, the Deployment, ..
   crd::core::Pod pod;
   Mesh mesh = Mesh::kUnknown;
@@ -38,7 +38,10 @@ class Cluster {
   const compile::MeshConfig& config() const { return config_; }
   const compile::Store& store() const { return store_; }
   const std::vector<ObjectPtr>& objects() const { return objects_; }
+  // Each workload once: a pod of a Deployment that is there too would only repeat it.
   const std::vector<Shape>& shapes() const { return shapes_; }
+  // Each workload as it runs: pods, and what makes pods only where none of its pods is there.
+  const std::vector<Shape>& running() const { return running_; }
 
   // A Namespace, one that every cluster has, or one in which a workload or Service stands.
   bool has_namespace(const std::string& name) const;
@@ -55,6 +58,7 @@ class Cluster {
   std::vector<ObjectPtr> objects_;
   compile::Store store_;
   std::vector<Shape> shapes_;
+  std::vector<Shape> running_;
   std::set<objects::Key> keys_;  // also of what could not be read
   std::set<std::string> namespaces_;
   std::set<std::string> with_unread_pods_;

@@ -1,0 +1,271 @@
+#include "agent/compile/analyze/explain.h"
+
+#include "agent/compile/analyze/finding.h"
+#include "agent/compile/authorization_policy.h"
+#include "agent/compile/peer_authentication.h"
+#include "agent/compile/service.h"
+#include "agent/objects/names.h"
+
+#include <algorithm>
+#include <optional>
+
+namespace weft::analyze {
+
+namespace core = crd::core;
+
+namespace {
+
+Place place_in(const std::string& text) {
+  const size_t slash = text.find('/');
+  if (slash == std::string::npos) return {"", text};
+  return {text.substr(0, slash), text.substr(slash + 1)};
+}
+
+std::optional<IpAddress> address_of(const core::Pod& pod) {
+  const auto address = IpAddress::parse(pod.status().podip());
+  return address ? std::optional(*address) : std::nullopt;
+}
+
+std::string account_of(const core::Pod& pod) {
+  const std::string& name = pod.spec().serviceaccountname();
+  return name.empty() ? "default" : name;
+}
+
+SpiffeId identity_of(const Shape& shape, const compile::MeshConfig& config) {
+  return {config.trust_domain, shape.origin.ns, account_of(shape.pod)};
+}
+
+bool is_ready(const core::Pod& pod) {
+  for (const core::PodCondition& condition : pod.status().conditions()) {
+    if (condition.type() == "Ready") return condition.status() == "True";
+  }
+  return true;
+}
+
+const char* words_of(Shape::Mesh mesh) {
+  switch (mesh) {
+    case Shape::Mesh::kIn:
+      return "in the mesh";
+    case Shape::Mesh::kOut:
+      return "outside the mesh";
+    case Shape::Mesh::kUnknown:
+      return "nobody knows whether in the mesh: its Namespace is not among the objects";
+  }
+  return "";
+}
+
+// By its name; or the first of the pods that something of that name made.
+const Shape* find_shape(const Cluster& cluster, const std::string& ns, const std::string& name) {
+  const Shape* made = nullptr;
+  for (const Shape& shape : cluster.running()) {
+    if (shape.origin.ns != ns) continue;
+    if (shape.origin.name == name) return &shape;
+    if (made == nullptr && shape.origin.name.starts_with(name + "-")) made = &shape;
+  }
+  return made;
+}
+
+// Every policy that the destination's ztunnel asks, those that deny first.
+std::vector<model::Policy> policies_over(const Cluster& cluster, const Shape& shape) {
+  const auto& config = cluster.config();
+  const auto& store = cluster.store();
+  const std::string& ns = shape.origin.ns;
+  const auto& labels = shape.pod.metadata().labels();
+  std::vector<model::Policy> all;
+  for (const std::string& from : std::set<std::string>{ns, config.root_namespace}) {
+    for (const auto& [name, object] : store.policies.in(from)) {
+      auto policy = compile::compile_policy(*object, config).policy;
+      const bool selected = policy && policy->scope == model::Policy::Scope::kSelected;
+      if (!policy || (selected && !compile::applies_to(*object, ns, labels, config))) continue;
+      all.push_back(std::move(*policy));
+    }
+  }
+  for (const std::string& key : compile::peer_policies_of(ns, labels, store, config)) {
+    const std::string prefix = ns + "/" + compile::kConvertedPrefix;
+    const auto* object =
+        key.starts_with(prefix) ? store.peers.find(ns, key.substr(prefix.size())) : nullptr;
+    if (object == nullptr) {
+      all.push_back(compile::static_strict(config));
+    } else if (auto policy = compile::compile_peer_authentication(*object, store, config)) {
+      all.push_back(std::move(*policy));
+    }
+  }
+  std::ranges::sort(all, {}, [](const model::Policy& policy) {
+    return std::pair(policy.action == model::Policy::Action::kDeny ? 0 : 1, policy.key());
+  });
+  return all;
+}
+
+// "PeerAuthentication default/strict" for a policy that was made of one.
+std::string title_of(const model::Policy& policy) {
+  if (policy.name == compile::kStaticStrictName) return "PeerAuthentication, mode STRICT";
+  if (policy.name.starts_with(compile::kConvertedPrefix)) {
+    return "PeerAuthentication " + policy.ns + "/" +
+           policy.name.substr(std::string_view(compile::kConvertedPrefix).size());
+  }
+  return "AuthorizationPolicy " + policy.key();
+}
+
+// Whether the destination's ztunnel is told who calls. Who may be in the mesh is taken to be.
+bool identifies(const Shape& from, const Shape& to) {
+  return from.mesh != Shape::Mesh::kOut && to.mesh != Shape::Mesh::kOut;
+}
+
+class Explainer {
+ public:
+  Explainer(const Cluster& cluster, const Question& question)
+      : cluster_(cluster), question_(question) {}
+  Result<Explanation> run();
+
+ private:
+  void say(std::string line) { result_.lines.push_back(std::move(line)); }
+  void conclude(Answer allowed, const std::string& why) {
+    constexpr const char* kWords[] = {"refused", "it depends", "allowed"};
+    say(std::string(kWords[static_cast<int>(allowed)]) + ": " + why);
+    result_.allowed = std::min(result_.allowed, allowed);
+  }
+  void to_service(const core::Service& service);
+  void to_workload(const Shape& to, uint16_t port);
+  void carry(const Shape& to);
+  void judge(const Shape& to, uint16_t port);
+
+  const Cluster& cluster_;
+  const Question& question_;
+  const Shape* from_ = nullptr;
+  Explanation result_;
+};
+
+Result<Explanation> Explainer::run() {
+  const std::string from_ns = question_.from.ns.empty() ? "default" : question_.from.ns;
+  from_ = find_shape(cluster_, from_ns, question_.from.name);
+  if (from_ == nullptr) {
+    return fail(Code::kNotFound,
+                "there is no pod " + from_ns + "/" + question_.from.name + " to come from");
+  }
+  say("from " + origin_of(from_->origin) + ", " + words_of(from_->mesh) +
+      (from_->mesh == Shape::Mesh::kIn
+           ? ", as " + identity_of(*from_, cluster_.config()).to_string()
+           : ""));
+  const std::string ns = question_.to.ns.empty() ? from_ns : question_.to.ns;
+  if (const auto* service = cluster_.store().services.find(ns, question_.to.name)) {
+    to_service(*service);
+  } else if (const Shape* to = find_shape(cluster_, ns, question_.to.name)) {
+    to_workload(*to, question_.port);
+  } else {
+    return fail(Code::kNotFound,
+                "there is neither a Service nor a pod " + ns + "/" + question_.to.name);
+  }
+  return std::move(result_);
+}
+
+void Explainer::to_service(const core::Service& service) {
+  const std::string& ip = service.spec().clusterip();
+  say("to Service " + service.metadata().namespace_() + "/" + service.metadata().name() +
+      (ip.empty() ? "" : " (" + ip + ")") + ", port " + std::to_string(question_.port));
+  bool any = false;
+  for (const Shape& shape : cluster_.running()) {
+    if (shape.origin.ns != service.metadata().namespace_() ||
+        !compile::has_endpoint(service, shape.pod)) {
+      continue;
+    }
+    for (const model::PortPair& pair : compile::ports_on(service, shape.pod)) {
+      if (pair.service != question_.port) continue;
+      if (!is_ready(shape.pod) && !service.spec().publishnotreadyaddresses()) {
+        say("endpoint " + origin_of(shape.origin) + " is not ready: not chosen");
+        continue;
+      }
+      any = true;
+      to_workload(shape, static_cast<uint16_t>(pair.target));
+    }
+  }
+  if (!any) conclude(Answer::kNo, "the Service has no ready endpoint for this port");
+}
+
+void Explainer::to_workload(const Shape& to, uint16_t port) {
+  const auto address = address_of(to.pod);
+  say("endpoint " + origin_of(to.origin) + (address ? " (" + address->to_string() + ")" : "") +
+      ", port " + std::to_string(port) + ", " + words_of(to.mesh));
+  carry(to);
+  judge(to, port);
+}
+
+void Explainer::carry(const Shape& to) {
+  const bool both = identifies(*from_, to);
+  const std::string& here = from_->pod.spec().nodename();
+  const std::string& there = to.pod.spec().nodename();
+  if (!both) {
+    say("  carried as plain text, without the source's identity");
+  } else if (!here.empty() && here == there) {
+    say("  carried within " + here + ": both identities are known, the bytes are not encrypted");
+  } else if (here.empty() || there.empty()) {
+    say("  carried over mutual TLS (HBONE), or unencrypted where both run on one node");
+  } else {
+    say("  carried from " + here + " to " + there + " over mutual TLS (HBONE, port 15008)");
+  }
+}
+
+void Explainer::judge(const Shape& to, uint16_t port) {
+  if (to.mesh == Shape::Mesh::kOut) {
+    return conclude(Answer::kYes, "nothing is enforced for a workload outside the mesh");
+  }
+  Call call;
+  call.port = port;
+  call.source_ip = address_of(from_->pod);
+  call.destination_ip = address_of(to.pod);
+  if (identifies(*from_, to)) call.source = identity_of(*from_, cluster_.config());
+  const std::vector<model::Policy> policies = policies_over(cluster_, to);
+  for (const model::Policy& policy : policies) {
+    const Matched matched = matches(policy, call);
+    const bool denies = policy.action == model::Policy::Action::kDeny;
+    std::string line = std::string("  ") + (denies ? "DENY  " : "ALLOW ") + title_of(policy) + ": ";
+    if (matched.answer == Answer::kNo) {
+      line += policy.rules.empty() ? "has no rules and never matches" : "no rule matches";
+    } else {
+      line += (matched.answer == Answer::kYes ? "matches by rule " : "may match by rule ") +
+              std::to_string(matched.rule + 1);
+    }
+    say(line + (policy.dry_run ? " (dry run: decides nothing)" : ""));
+  }
+  const Decision decision = decide(policies, call);
+  if (decision.allowed == Answer::kDepends) {
+    conclude(Answer::kDepends, "on addresses that are not known, by " + title_of(*decision.by));
+  } else if (decision.by != nullptr) {
+    conclude(decision.allowed, "by " + title_of(*decision.by));
+  } else if (decision.allowed == Answer::kNo) {
+    conclude(Answer::kNo, "there are ALLOW policies, and none of them matches");
+  } else {
+    conclude(Answer::kYes, policies.empty() ? "no policy applies"
+                                            : "nothing denies it, and there is no ALLOW policy");
+  }
+}
+
+}  // namespace
+
+Result<Question> parse_question(const std::string& from, const std::string& to) {
+  Question question;
+  question.from = place_in(from);
+  const size_t colon = to.rfind(':');
+  const auto port =
+      colon == std::string::npos ? std::nullopt : objects::parse_port(to.substr(colon + 1));
+  if (!port)
+    return fail(Code::kInvalid, "expected TO:PORT such as shop/web:80, got \"" + to + "\"");
+  question.port = *port;
+  std::string target = to.substr(0, colon);
+  const size_t dot = target.find('.');
+  if (!target.contains('/') && dot != std::string::npos) {
+    // A host name: "web.shop", "web.shop.svc.cluster.local".
+    const std::string rest = target.substr(dot + 1);
+    target = rest.substr(0, rest.find('.')) + "/" + target.substr(0, dot);
+  }
+  question.to = place_in(target);
+  if (question.from.name.empty() || question.to.name.empty()) {
+    return fail(Code::kInvalid, "expected FROM and TO:PORT such as shop/client shop/web:80");
+  }
+  return question;
+}
+
+Result<Explanation> explain(const Cluster& cluster, const Question& question) {
+  return Explainer(cluster, question).run();
+}
+
+}  // namespace weft::analyze
