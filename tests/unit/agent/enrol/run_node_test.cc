@@ -115,6 +115,20 @@ TEST_F(RunNodeTest, FollowsManifestsAndSaysWhatItDoes) {
   EXPECT_EQ(agent.answer(), "exit 0");
 }
 
+TEST_F(RunNodeTest, PassesItsZtunnelsDumpOnAndNothingElse) {
+  Child agent = start(flags());
+  EXPECT_THAT(status_with("waiting for ztunnel"), HasSubstr("users-0"));
+  const auto get = [this](const std::string& path) {
+    return testing::shell_output("curl -s --max-time 5 -w ' %{http_code}' --unix-socket " +
+                                 bed_->folder() + "/agent.sock http://agent" + path);
+  };
+  EXPECT_THAT(get("/ztunnel/config_dump"), HasSubstr("no ztunnel is connected\n 502"));
+  EXPECT_THAT(get("/ztunnel/quitquitquit"), HasSubstr(" 404"));
+  EXPECT_THAT(get("/ztunnel/"), HasSubstr(" 404"));
+  kill(agent.pid(), SIGTERM);
+  EXPECT_EQ(agent.answer(), "exit 0");
+}
+
 TEST_F(RunNodeTest, EndingLeavesCaptureInPlaceUnlessAskedToWithdraw) {
   Child first = start(flags());
   EXPECT_THAT(status_with("waiting for ztunnel"), HasSubstr("users-0"));
