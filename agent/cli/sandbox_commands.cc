@@ -93,6 +93,9 @@ int run_up(const Args& args) {
       {.name = "no-mesh",
        .help = "pods and services only: start neither control nor agents nor ztunnels",
        .kind = Flag::Kind::kSwitch},
+      {.name = "ztunnel-flags",
+       .value = "NAME=VALUE,..",
+       .help = "more flags for every ztunnel: backend=epoll,certificate-ttl=60"},
       {.name = "keep-failed",
        .help = "leave what was made where it does not come up, for a look at the logs",
        .kind = Flag::Kind::kSwitch}};
@@ -104,6 +107,7 @@ int run_up(const Args& args) {
     options.mesh = !flags.has("no-mesh");
     options.keep_failed = flags.has("keep-failed");
     options.manifests = flags.get("filename");
+    options.ztunnel_flags = flags.list("ztunnel-flags");
     if (auto up = sandbox::bring_up(layout, options, print_progress); !up) {
       return complain(up.error().to_string());
     }

@@ -27,6 +27,8 @@ class Layout {
   std::string keys() const { return run_ + "/keys"; }
   std::string logs() const { return run_ + "/logs"; }
   std::string bpf() const { return run_ + "/bpf"; }
+  // More flags for every ztunnel, one a line; not there: none.
+  std::string ztunnel_flags_file() const { return run_ + "/ztunnel-flags"; }
   std::string images_file() const { return run_ + "/images.yaml"; }
   std::string processes() const { return run_ + "/processes"; }
   std::string node(std::string_view node) const { return run_ + "/nodes/" + std::string(node); }

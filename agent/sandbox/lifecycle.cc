@@ -258,6 +258,11 @@ Result<void> make_all(const Layout& layout, const Fd& lock, const UpOptions& opt
                       const Progress& progress) {
   TRY(make_folders_of(layout, options.nodes));
   TRY(make_first_objects(layout));
+  if (!options.ztunnel_flags.empty()) {
+    std::string lines;
+    for (const std::string& flag : options.ztunnel_flags) lines += "--" + flag + "\n";
+    TRY(write_file_atomically(layout.ztunnel_flags_file(), lines));
+  }
   // First what costs nothing to get wrong: a mistake in a manifest ends here.
   TRY(apply_first(layout, options.manifests, progress));
   TRY(make_namespaces_of(layout, options.nodes));

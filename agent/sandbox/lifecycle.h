@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace weft::sandbox {
 
@@ -14,6 +15,8 @@ struct UpOptions {
   bool mesh = true;
   bool keep_failed = false;  // do not clean up after an error, for a look at the logs
   std::string manifests;     // file or folder; empty: none
+  // More flags for every ztunnel, as name=value.
+  std::vector<std::string> ztunnel_flags;
 };
 
 // One line for the person who waits.

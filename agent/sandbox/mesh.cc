@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
+#include <sstream>
 
 namespace weft::sandbox {
 
@@ -100,6 +101,10 @@ ProcessSpec ztunnel_spec(const Layout& layout, const std::string& ztunnel,
                "--token",         layout.node(node) + "/token",
                "--zds-socket",    layout.node(node) + "/zds.sock",
                "--snapshot",      layout.node(node) + "/snapshot"};
+  if (const auto more = read_file(layout.ztunnel_flags_file())) {
+    std::istringstream lines(*more);
+    for (std::string flag; std::getline(lines, flag);) spec.argv.push_back(flag);
+  }
   spec.cgroup = layout.node_cgroup(node) + "/ztunnel";
   spec.netns = layout.netns(node + "-ztunnel");
   spec.needs = {roots_file(layout)};

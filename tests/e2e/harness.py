@@ -134,8 +134,10 @@ class Sandbox:
         path.write_text("".join(f"---\n{json.dumps(one)}\n" for one in objects))
         return str(path)
 
-    def up(self, objects=(), mesh=True, nodes=2):
+    def up(self, objects=(), mesh=True, nodes=2, ztunnel_flags=""):
         args = ["up", "--nodes", nodes]
+        if ztunnel_flags:
+            args += ["--ztunnel-flags", ztunnel_flags]
         if not mesh:
             args.append("--no-mesh")
         if objects:
@@ -230,17 +232,18 @@ def in_netns(netns, *command, timeout=30):
 
 
 class Suite(unittest.TestCase):
-    """A suite's class sets `objects` and `mesh`; self.box is its sandbox."""
+    """A suite's class sets what follows; self.box is its sandbox."""
 
     tag = "x"
     objects = ()
     mesh = True
+    ztunnel_flags = ""
 
     @classmethod
     def setUpClass(cls):
         cls.box = Sandbox(cls.tag)
         try:
-            cls.box.up(cls.objects, cls.mesh)
+            cls.box.up(cls.objects, cls.mesh, ztunnel_flags=cls.ztunnel_flags)
         except BaseException:
             cls.show_logs()
             cls.box.weft("down", check=False)
