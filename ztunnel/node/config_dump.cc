@@ -236,6 +236,7 @@ Struct pod_entry(const learn::Pod& pod, const learn::State& state) {
 template <class Table, class Entry>
 std::string list_of(const Table& table, Entry entry) {
   std::vector<const typename Table::value_type*> sorted;
+  sorted.reserve(table.size());
   for (const auto& item : table) sorted.push_back(&item);
   std::ranges::sort(sorted, {}, [](const auto* item) { return std::string_view(item->first); });
   std::string text = "[";

@@ -18,9 +18,11 @@ constexpr const char* kNow = "2026-06-01T00:00:00Z";
 
 TEST(DumpTables, Workloads) {
   const std::string web =
-      R"({"name":"web","namespace":"shop","workloadIps":["10.0.0.1"],"node":"node-1","protocol":"HBONE"})";
+      R"({"name":"web","namespace":"shop","workloadIps":["10.0.0.1"],"node":"node-1",)"
+      R"("protocol":"HBONE"})";
   const std::string api =
-      R"({"name":"api","namespace":"shop","workloadIps":["10.0.0.2","2001:db8::2"],"protocol":"TCP",)"
+      R"({"name":"api","namespace":"shop","workloadIps":["10.0.0.2","2001:db8::2"],)"
+      R"("protocol":"TCP",)"
       R"("waypoint":{"destination":"default/wp.shop"}})";
   const std::string listed = workloads_table(dump(R"({"workloads":[)" + web + "," + api + "]}"));
   const std::string mapped =
@@ -59,14 +61,19 @@ TEST(DumpTables, Certificates) {
   const auto value = dump(R"({"certificates": [
     {"identity": "spiffe://td/ns/shop/sa/a", "state": "Available",
      "certChain": [
-       {"serialNumber": "1", "validFrom": "2026-05-31T00:00:00Z", "expirationTime": "2026-06-02T00:00:00Z"},
-       {"serialNumber": "2", "validFrom": "2020-01-01T00:00:00Z", "expirationTime": "2026-05-31T23:59:59Z"}],
+       {"serialNumber": "1", "validFrom": "2026-05-31T00:00:00Z",
+        "expirationTime": "2026-06-02T00:00:00Z"},
+       {"serialNumber": "2", "validFrom": "2020-01-01T00:00:00Z",
+        "expirationTime": "2026-05-31T23:59:59Z"}],
      "rootCerts": [
-       {"serialNumber": "3", "validFrom": "2026-06-01T00:00:01Z", "expirationTime": "2036-01-01T00:00:00Z"}]},
+       {"serialNumber": "3", "validFrom": "2026-06-01T00:00:01Z",
+        "expirationTime": "2036-01-01T00:00:00Z"}]},
     {"identity": "spiffe://td/ns/shop/sa/b", "state": "Initializing", "certChain": []},
     {"identity": "spiffe://td/ns/shop/sa/c", "state": "Available", "certChain": [
-       {"serialNumber": "4", "validFrom": "2026-05-31T00:00:00Z", "expirationTime": "2026-06-02T00:00:00Z"},
-       {"serialNumber": "5", "validFrom": "2026-05-31T00:00:00Z", "expirationTime": "2026-06-02T00:00:00Z"}]}]})");
+       {"serialNumber": "4", "validFrom": "2026-05-31T00:00:00Z",
+        "expirationTime": "2026-06-02T00:00:00Z"},
+       {"serialNumber": "5", "validFrom": "2026-05-31T00:00:00Z",
+        "expirationTime": "2026-06-02T00:00:00Z"}]}]})");
   const std::string a = "spiffe://td/ns/shop/sa/a";
   const std::string c = "spiffe://td/ns/shop/sa/c";
   EXPECT_EQ(
@@ -87,8 +94,10 @@ TEST(DumpTables, Connections) {
   const auto value = dump(R"({"workloadState": {"u": {
     "state": "Up", "info": {"name": "web", "namespace": "shop"},
     "connections": {
-      "inbound": [{"src": "10.0.0.9:555", "originalDst": "", "actualDst": "10.0.0.1:80", "protocol": "HBONE"}],
-      "outbound": [{"src": "10.0.0.1:666", "originalDst": "10.96.0.1:80", "actualDst": "10.0.0.2:15008",
+      "inbound": [{"src": "10.0.0.9:555", "originalDst": "", "actualDst": "10.0.0.1:80",
+                   "protocol": "HBONE"}],
+      "outbound": [{"src": "10.0.0.1:666", "originalDst": "10.96.0.1:80",
+                    "actualDst": "10.0.0.2:15008",
                     "protocol": "HBONE"}]}}}})");
   EXPECT_EQ(connections_table(value),
             aligned({{"WORKLOAD", "DIRECTION", "LOCAL", "REMOTE", "REMOTE TARGET", "PROTOCOL"},
