@@ -75,7 +75,7 @@ TEST(Environment, WhatIsMissingIsAnErrorUnlessOptional) {
   const auto optional = resolve(key + ", optional: true}}}]}");
   ASSERT_TRUE(optional);
   EXPECT_THAT(optional->env, Not(Contains(testing::StartsWith("A="))));
-  EXPECT_FALSE(resolve("{name: c, image: none, command: [x], envFrom: [{configMapRef: {name: no}}]}"));
+  EXPECT_FALSE(resolve("{name: c, image: none, command: [x], envFrom: [{configMapRef: {name: nobody}}]}"));
   const auto secret = resolve(
       "{name: c, image: none, command: [x], env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: "
       "k}}}]}");
