@@ -18,6 +18,8 @@ constexpr int kBadRequest = 400;
 // A peer that opens streams and resets them leaves their handlers at work (a dial, say): past this
 // many it is told to try again.
 constexpr size_t kHandlersMax = 2 * kServerStreamsMax;
+// A peer that has done its TLS handshake and says nothing. As long as the handshake may take.
+constexpr std::chrono::seconds kPrefaceTimeout{10};
 
 http::H2Options server_options() {
   http::H2Options options;
@@ -25,6 +27,7 @@ http::H2Options server_options() {
   options.limits.streams_max = kServerStreamsMax;
   options.ping_every = Pool::kPingEvery;
   options.ping_timeout = Pool::kPingTimeout;
+  options.preface_timeout = kPrefaceTimeout;
   return options;
 }
 

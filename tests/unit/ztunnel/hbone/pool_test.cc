@@ -389,10 +389,11 @@ Task<void> say(runtime::Loop& loop, std::unique_ptr<ByteStream> transport, std::
 }
 
 Task<void> expect_all(PoolTest& test, Flag flag, std::set<Code> codes,
+                      std::chrono::milliseconds setup_timeout,
                       std::chrono::milliseconds answer_timeout = 10s) {
   co_await test.pool->close(0ms);
   PoolTimes times = Pool::kTimes;
-  times.setup_timeout = 30ms;
+  times.setup_timeout = setup_timeout;
   times.answer_timeout = answer_timeout;
   test.make_pool(times);
   std::vector<Opened> all;
@@ -405,7 +406,7 @@ Task<void> expect_all(PoolTest& test, Flag flag, std::set<Code> codes,
 
 TEST_P(PoolTest, APeerThatIsSilentInTls) {
   serve_bytes = hold_open;
-  run(expect_all(*this, Flag::kTlsFailure, {Code::kTimeout}));
+  run(expect_all(*this, Flag::kTlsFailure, {Code::kTimeout}, 30ms));
   EXPECT_EQ(dials, 1);
 }
 
@@ -413,12 +414,12 @@ TEST_P(PoolTest, APeerThatSpeaksNoTls) {
   serve_bytes = [this](std::unique_ptr<ByteStream> transport) {
     return say(*loop, std::move(transport), "HTTP/1.1 400 Bad Request\r\n\r\n");
   };
-  run(expect_all(*this, Flag::kTlsFailure, {Code::kRefused}));
+  run(expect_all(*this, Flag::kTlsFailure, {Code::kRefused}, 10s));
 }
 
 TEST_P(PoolTest, APeerThatIsSilentInHttp2) {
   serve_tls = [](std::unique_ptr<tls::TlsStream> stream) { return hold_open(std::move(stream)); };
-  run(expect_all(*this, Flag::kH2HandshakeFailure, {Code::kReset}));
+  run(expect_all(*this, Flag::kH2HandshakeFailure, {Code::kReset}, 500ms));
 }
 
 TEST_P(PoolTest, APeerThatSpeaksNoHttp2) {
@@ -426,7 +427,7 @@ TEST_P(PoolTest, APeerThatSpeaksNoHttp2) {
     return say(*loop, std::move(stream), "HTTP/1.1 400 Bad Request\r\n\r\n");
   };
   // The CONNECT was sent already, or not yet.
-  run(expect_all(*this, Flag::kH2HandshakeFailure, {Code::kReset, Code::kUnavailable}));
+  run(expect_all(*this, Flag::kH2HandshakeFailure, {Code::kReset, Code::kUnavailable}, 10s));
 }
 
 Task<void> keep(std::unique_ptr<http::H2Stream> stream) {
@@ -434,7 +435,7 @@ Task<void> keep(std::unique_ptr<http::H2Stream> stream) {
 }
 TEST_P(PoolTest, APeerThatAnswersNoConnect) {
   serve_tls = with_h2(*this, 200, keep);
-  run(expect_all(*this, Flag::kConnect, {Code::kTimeout}, 30ms));
+  run(expect_all(*this, Flag::kConnect, {Code::kTimeout}, 10s, 30ms));
 }
 
 INSTANTIATE_TEST_SUITE_P(Over, PoolTest,
