@@ -75,9 +75,11 @@ TEST(Environment, WhatIsMissingIsAnErrorUnlessOptional) {
   const auto optional = resolve(key + ", optional: true}}}]}");
   ASSERT_TRUE(optional);
   EXPECT_THAT(optional->env, Not(Contains(testing::StartsWith("A="))));
-  EXPECT_FALSE(resolve("{name: c, image: none, command: [x], envFrom: [{configMapRef: {name: nobody}}]}"));
+  EXPECT_FALSE(
+      resolve("{name: c, image: none, command: [x], envFrom: [{configMapRef: {name: nobody}}]}"));
   const auto secret = resolve(
-      "{name: c, image: none, command: [x], env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: "
+      "{name: c, image: none, command: [x], env: [{name: A, valueFrom: {secretKeyRef: {name: s, "
+      "key: "
       "k}}}]}");
   ASSERT_FALSE(secret);
   EXPECT_EQ(secret.error().code, Code::kUnsupported);
