@@ -15,7 +15,7 @@ from harness import (Suite, account, client, eventually, mesh_namespace, namespa
 
 NODES = ("node-1", "node-2")
 NAMES = ("s1", "s2", "c1", "c2")
-SNAPSHOT_SECONDS = 2.5  # SnapshotKeeper::kInterval, and time to write
+SNAPSHOT_SECONDS = 0.5  # SnapshotKeeper::kQuiet and kInterval, and time to write
 PORTS = [(80, 8080), (7001, 7001), (7006, 7006)]
 
 

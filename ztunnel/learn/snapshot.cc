@@ -167,8 +167,12 @@ runtime::Task<void> SnapshotKeeper::run() {
       co_await changed_.wait();
       continue;
     }
+    if (!stopped_) co_await pause_.wait(kQuiet);
+    const auto began = std::chrono::steady_clock::now();
     co_await write();
-    if (!stopped_) co_await pause_.wait(interval_);
+    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::chrono::steady_clock::now() - began);
+    if (!stopped_) co_await pause_.wait(std::max(interval_, took * kIdleFactor));
   }
   if (dirty_) co_await write();
 }

@@ -45,8 +45,13 @@ runtime::Task<Result<void>> write_snapshot(runtime::Loop& loop, std::string path
 class SnapshotKeeper {
  public:
   using Source = std::function<SnapshotContent()>;
-  // Between two writes: a mesh where something changes all the time costs a write each 2 s.
-  static constexpr std::chrono::milliseconds kInterval{2'000};
+  // What control sends together (a policy, then the workloads that name it) is kept together.
+  static constexpr std::chrono::milliseconds kQuiet{20};
+  // Between two writes: what a crash without control can forget is this much. A write that takes
+  // long (a large mesh) is made more seldom, so that it costs a twentieth of the loop's time at
+  // most.
+  static constexpr std::chrono::milliseconds kInterval{100};
+  static constexpr int kIdleFactor = 20;
 
   SnapshotKeeper(runtime::Loop& loop, std::string path, Source source,
                  std::chrono::milliseconds interval = kInterval);
