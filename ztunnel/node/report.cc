@@ -1,5 +1,6 @@
 #include "ztunnel/node/report.h"
 
+#include "ztunnel/hbone/headers.h"
 #include "ztunnel/node/pod_proxy.h"
 
 namespace weft::node {
@@ -64,14 +65,8 @@ void Report::destination_service(const learn::Service& service) {
 }
 
 void Report::service_from_forwarded(std::string_view forwarded, const learn::State& state) {
-  constexpr std::string_view kHost = "host=";
-  const size_t at = forwarded.find(kHost);
-  if (at == std::string_view::npos || !destination_) return;
-  std::string_view host = forwarded.substr(at + kHost.size());
-  host = host.substr(0, host.find_first_of(";,"));
-  if (host.size() >= 2 && host.front() == '"' && host.back() == '"') {
-    host = host.substr(1, host.size() - 2);
-  }
+  const std::string_view host = hbone::forwarded_host(forwarded);
+  if (host.empty() || !destination_) return;
   for (const auto& [key, ports] : destination_->services) {
     const size_t slash = key.find('/');
     if (slash == std::string::npos || std::string_view(key).substr(slash + 1) != host) continue;
