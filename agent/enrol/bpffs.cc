@@ -32,7 +32,8 @@ Result<void> require_bpffs(const std::string& path) {
   if (mount("bpf", path.c_str(), "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") == 0) {
     return {};
   }
-  return fail_errno(errno, path + " is no bpffs and none could be mounted there");
+  const std::string what = path + " is no bpffs and none could be mounted there";
+  return fail_errno(errno, errno == EPERM ? what + " (that needs root)" : what);
 }
 
 }  // namespace
