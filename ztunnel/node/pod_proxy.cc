@@ -22,7 +22,7 @@ PodProxy::PodProxy(WorkerContext& context, std::shared_ptr<const learn::Pod> pod
   listeners_.push_back(std::make_unique<Listeners>(*this, std::move(pod)));
 }
 
-PodProxy::~PodProxy() { CHECK(breakables_.empty()); }
+PodProxy::~PodProxy() { CHECK(guests_ == 0 && breakables_.empty() && judged_.empty()); }
 
 PodProxy::Listeners::Listeners(PodProxy& proxy, std::shared_ptr<const learn::Pod> of)
     : pod(std::move(of)),
@@ -35,11 +35,15 @@ PodProxy::Listeners::Listeners(PodProxy& proxy, std::shared_ptr<const learn::Pod
       }) {}
 
 Task<void> PodProxy::serve(Task<void> connection) {
-  ++connections_;
+  const Guest guest(*this);
   co_await std::move(connection);
-  --connections_;
+}
+
+PodProxy::Guest::~Guest() {
+  if (proxy_ == nullptr) return;
+  --proxy_->guests_;
   // May end stop() and with it the proxy: nothing of it is touched after this.
-  if (stopping_ && connections_ == 0) quiet_.wake();
+  if (proxy_->stopping_ && proxy_->guests_ == 0) proxy_->quiet_.wake();
 }
 
 void PodProxy::start() {
@@ -72,7 +76,7 @@ Task<void> PodProxy::stop(std::chrono::milliseconds limit) {
   for_each_breakable(&Breakable::drain_);
   if (limit.count() == 0) break_all();
   const runtime::Deadline deadline(context_.loop, limit, [this] { break_all(); });
-  while (!breakables_.empty() || connections_ > 0) co_await quiet_.wait();
+  while (guests_ > 0) co_await quiet_.wait();
   co_await pool_.close(std::chrono::milliseconds(0));
   co_await acceptors_.join();
 }
@@ -151,10 +155,6 @@ PodProxy::Breakable::Breakable(PodProxy& proxy, std::function<void()> abort,
   }
 }
 
-PodProxy::Breakable::~Breakable() {
-  proxy_.breakables_.erase(this);
-  // May end stop() and with it the proxy: nothing of it is touched after this.
-  if (proxy_.stopping_ && proxy_.breakables_.empty()) proxy_.quiet_.wake();
-}
+PodProxy::Breakable::~Breakable() { proxy_.breakables_.erase(this); }
 
 }  // namespace weft::node

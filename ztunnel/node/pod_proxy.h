@@ -13,6 +13,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 
 namespace weft::node {
 
@@ -102,7 +103,20 @@ class PodProxy {
     std::optional<Error> rejected_;
   };
 
-  // Something that stop() must be able to break. Unregisters itself.
+  // Whoever works inside this pod: stop(), and with it the proxy's end, waits until the last one
+  // has left. Held for as long as anything of the proxy is used across an await.
+  class Guest {
+   public:
+    explicit Guest(PodProxy& proxy) : proxy_(&proxy) { ++proxy.guests_; }
+    Guest(Guest&& other) noexcept : proxy_(std::exchange(other.proxy_, nullptr)) {}
+    Guest& operator=(Guest&&) = delete;
+    ~Guest();
+
+   private:
+    PodProxy* proxy_;
+  };
+
+  // Something that stop() must be able to break, held by a guest. Unregisters itself.
   class Breakable {
    public:
     // `drain`, where there is one, is called when stop() begins.
@@ -128,7 +142,7 @@ class PodProxy {
   void for_each_breakable(std::function<void()> Breakable::* call);
   void break_all();
   runtime::Task<void> retire_listeners(Listeners& listeners);
-  runtime::Task<void> serve(runtime::Task<void> connection);  // counted, for stop() to wait
+  runtime::Task<void> serve(runtime::Task<void> connection);  // as a guest
 
   WorkerContext& context_;
   hbone::Pool pool_;
@@ -136,8 +150,8 @@ class PodProxy {
   runtime::TaskScope acceptors_;
   std::set<Breakable*> breakables_;
   std::set<Judged*> judged_;
-  size_t connections_ = 0;
-  runtime::Event quiet_;  // woken when a stopping proxy's last connection is gone
+  size_t guests_ = 0;
+  runtime::Event quiet_;  // woken when a stopping proxy's last guest has left
   bool stopping_ = false;
   bool breaking_ = false;  // the limit of stop() has passed
 };

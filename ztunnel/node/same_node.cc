@@ -10,10 +10,12 @@ using runtime::Task;
 // The leg to the application, with the destination's half of the report.
 class SameNodeStream final : public runtime::ByteStream {
  public:
-  SameNodeStream(PodProxy& destination, std::unique_ptr<SocketStream> application,
+  SameNodeStream(PodProxy::Guest guest, PodProxy& destination,
+                 std::unique_ptr<SocketStream> application,
                  std::unique_ptr<PodProxy::Judged> judged, std::unique_ptr<Report> report)
-      : breakable_(destination, [this] { abort(); }),
+      : guest_(std::move(guest)),
         application_(std::move(application)),
+        breakable_(destination, [this] { abort(); }),
         judged_(std::move(judged)),
         report_(std::move(report)) {
     judged_->on_rejection([this] { abort(); });
@@ -31,13 +33,12 @@ class SameNodeStream final : public runtime::ByteStream {
     return application_->write(std::move(bytes));
   }
   Task<Result<void>> shutdown_write() override { return application_->shutdown_write(); }
-  void abort() override {
-    if (application_) application_->abort();
-  }
+  void abort() override { application_->abort(); }
 
  private:
-  PodProxy::Breakable breakable_;  // first: the destination's proxy may end with it
+  PodProxy::Guest guest_;  // first: the destination's proxy may end with it
   std::unique_ptr<SocketStream> application_;
+  PodProxy::Breakable breakable_;  // may abort at once: behind what that touches
   std::unique_ptr<PodProxy::Judged> judged_;
   std::unique_ptr<Report> report_;
 };
@@ -47,6 +48,7 @@ class SameNodeStream final : public runtime::ByteStream {
 Task<std::expected<std::unique_ptr<runtime::ByteStream>, SameNodeError>> open_same_node(
     PodProxy& destination, std::shared_ptr<const learn::Workload> source, SocketAddress client,
     ToWorkload to) {
+  PodProxy::Guest guest(destination);
   auto report =
       std::make_unique<Report>(destination.context(), Direction::kInbound, client, to.address);
   report->record.source.identity = source->identity;
@@ -69,7 +71,7 @@ Task<std::expected<std::unique_ptr<runtime::ByteStream>, SameNodeError>> open_sa
     report->failed(application.error(), Flag::kConnect);
     co_return std::unexpected(SameNodeError{std::move(application.error()), Flag::kConnect});
   }
-  co_return std::make_unique<SameNodeStream>(destination, std::move(*application),
+  co_return std::make_unique<SameNodeStream>(std::move(guest), destination, std::move(*application),
                                              std::move(judged), std::move(report));
 }
 
