@@ -5,6 +5,7 @@ they saw.
     peer.py CLIENT HOST PORT [ARGUMENT]  one of the functions in CLIENTS
 """
 
+import concurrent.futures
 import hashlib
 import http.server
 import json
@@ -218,6 +219,25 @@ def late_data(host, port, count):
     return {"said": said, "end": end == b"", "sent": sent}
 
 
+def many(host, port, count, parallel):
+    """So many connections that each echo a line, so many at a time; why the failed ones failed."""
+    failed = []
+
+    def one(_):
+        try:
+            connection = connect(host, port, 60)
+            connection.sendall(b"line\n")
+            if read_line(connection) != "line":
+                failed.append("no echo")
+            connection.close()
+        except OSError as error:
+            failed.append(repr(error))
+
+    with concurrent.futures.ThreadPoolExecutor(int(parallel)) as pool:
+        list(pool.map(one, range(int(count))))
+    return {"failed": failed}
+
+
 def how_it_ends(host, port):
     connection = connect(host, port)
     connection.sendall(b"now\n")
@@ -273,7 +293,7 @@ def watch_end(host, port):
 
 
 CLIENTS = {function.__name__: function for function in (
-    ask_who, first_line, half_close, download, both_ways, late_data, how_it_ends, do_reset, read_all)}
+    ask_who, first_line, half_close, download, both_ways, late_data, how_it_ends, do_reset, read_all, many)}
 STREAMS = {function.__name__: function for function in (converse, watch_end)}
 
 if __name__ == "__main__":

@@ -135,6 +135,19 @@ class BadDays(Suite):
             release()
         eventually(lambda: self.box.state("node-1-agent")[2] == "running")
 
+    def test_ztunnel_asked_to_end_loses_no_connection(self):
+        for target in ("s1", "s2"):
+            restarts, pid, _ = self.box.state("node-1-ztunnel")
+            found = {}
+            load = threading.Thread(target=lambda: found.update(self.box.peer("c1", "many", target, 7001, 600, 8)))
+            load.start()
+            eventually(lambda: len(self.box.access("node-1", src__workload="c1", dst__workload=target)) > 50)
+            os.kill(pid, signal.SIGTERM)
+            load.join()
+            self.back("node-1-ztunnel", restarts)
+            self.assertEqual(found["failed"], [], target)
+        self.assertEqual(self.box.log("supervisor").count("ended: exit status 0 process=\"node-1-ztunnel\""), 2)
+
     def wait_through_restart(self, process, source, target):
         """A connection opened while the ztunnel is away succeeds when it is back."""
         talk = self.converse(source, target)

@@ -73,12 +73,12 @@ Task<void> PodProxy::stop(std::chrono::milliseconds limit) {
     listeners->outbound.stop();
     listeners->inbound.stop();
   }
+  co_await acceptors_.join();  // what they had accepted by now is a guest
   for_each_breakable(&Breakable::drain_);
   if (limit.count() == 0) break_all();
   const runtime::Deadline deadline(context_.loop, limit, [this] { break_all(); });
   while (guests_ > 0) co_await quiet_.wait();
   co_await pool_.close(std::chrono::milliseconds(0));
-  co_await acceptors_.join();
 }
 
 // A call may end connections, which take themselves out of the set: go through a copy.

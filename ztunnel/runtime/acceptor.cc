@@ -48,8 +48,8 @@ Task<void> Acceptor::run() {
   while (!stopped_) {
     const int result = co_await loop_.accept(listener_);
     if (result >= 0) {
+      // One that was accepted as stop() came is served too: its client sees no failure.
       Fd connection(result);
-      if (stopped_) break;
       paused = false;
       loop_.spawn(handle_(std::move(connection)));
       continue;
