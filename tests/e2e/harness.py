@@ -219,6 +219,14 @@ class Sandbox:
         return int(restarts), int(pid), state
 
 
+def runs(pid):
+    """Whether a process is there and not merely waiting to be reaped."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def cgroup2():
     for line in pathlib.Path("/proc/mounts").read_text().splitlines():
         fields = line.split()

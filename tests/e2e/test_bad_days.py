@@ -10,8 +10,8 @@ import threading
 import time
 
 import harness
-from harness import (Suite, account, client, eventually, mesh_namespace, namespace, peer_authentication, policy, server,
-                     service)
+from harness import (Suite, account, client, eventually, mesh_namespace, namespace, peer_authentication, policy, runs,
+                     server, service)
 
 NODES = ("node-1", "node-2")
 NAMES = ("s1", "s2", "c1", "c2")
@@ -31,15 +31,8 @@ class BadDays(Suite):
         restarts, pid, _ = self.box.state(process)
         os.kill(pid, signal.SIGKILL)
         # Until it is dead it may still accept.
-        eventually(lambda: not self.runs(pid))
+        eventually(lambda: not runs(pid))
         return restarts, pid
-
-    @staticmethod
-    def runs(pid):
-        try:
-            return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-        except OSError:
-            return False
 
     def back(self, process, restarts):
         eventually(lambda: (now := self.box.state(process))[0] > restarts and now[2] == "running")

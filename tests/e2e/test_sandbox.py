@@ -7,7 +7,7 @@ import subprocess
 import unittest
 
 import harness
-from harness import (PYTHON, WEFT, Sandbox, Suite, cgroup2, client, eventually, meta, namespace, pod, server,
+from harness import (PYTHON, WEFT, Sandbox, Suite, cgroup2, client, eventually, meta, namespace, pod, runs, server,
                      service)
 
 NS = "plain"
@@ -286,8 +286,11 @@ class Ends(unittest.TestCase):
         self.assertEqual(leftovers(self.box.name), [])
 
     def kill(self, *part):
-        for pid in self.box.pids(*part):
+        pids = self.box.pids(*part)
+        for pid in pids:
             subprocess.run(["kill", "-9", str(pid)])
+        # Until it is dead a process holds its files, and with them its locks.
+        eventually(lambda: not any(runs(pid) for pid in pids))
 
     def test_down_after_the_supervisor_was_killed(self):
         self.box.up(self.objects, mesh=False)
