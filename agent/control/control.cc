@@ -23,6 +23,8 @@ constexpr size_t kAdminConnectionsMax = 16;
 constexpr std::chrono::seconds kGrace{1};
 // After a failed renewal of the server certificate, which is good for hours yet.
 constexpr std::chrono::minutes kRenewalRetry{1};
+// How long a stream may outlive its token; a look at 5000 streams takes well under a millisecond.
+constexpr std::chrono::seconds kTokenLook{1};
 
 sigset_t end_signals() {
   sigset_t signals;
@@ -138,12 +140,14 @@ void Control::run() {
 Task<void> Control::serve() {
   runtime::Loop& loop = *parts_->loop;
   renew_later();
+  look_at_tokens_later();
   tasks_.spawn(parts_->admin->run());
   tasks_.spawn(
       parts_->source->watch([this](const std::vector<source::Change>& changes) { apply(changes); },
                             [this](const Error& error) { parts_->source_errors.add(error); }));
   co_await loop.poll(parts_->signals.get(), POLLIN);
   loop.unschedule(renewal_);
+  loop.unschedule(token_look_);
   parts_->source->stop();
   parts_->admin->stop();
   for (runtime::ByteStream* connection : admin_connections_) connection->abort();
@@ -167,6 +171,13 @@ void Control::renew_later() {
         .field("error", renewed.error().to_string())
         .say("control's own certificate was not renewed");
     renewal_ = parts_->loop->schedule(kRenewalRetry, [this] { renew_later(); });
+  });
+}
+
+void Control::look_at_tokens_later() {
+  token_look_ = parts_->loop->schedule(kTokenLook, [this] {
+    parts_->xds->end_expired(std::chrono::system_clock::now());
+    look_at_tokens_later();
   });
 }
 

@@ -46,12 +46,14 @@ class Control {
   runtime::Task<http::Response> answer(http::Request request);
   void apply(const std::vector<source::Change>& changes);
   void renew_later();
+  void look_at_tokens_later();
   Status status() const;
 
   std::unique_ptr<Parts> parts_;
   runtime::TaskScope tasks_;
   std::set<runtime::ByteStream*> admin_connections_;
   runtime::TimerId renewal_ = 0;
+  runtime::TimerId token_look_ = 0;
 };
 
 // `weft-agent control`: the process's exit code.

@@ -9,6 +9,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <mutex>
 
 // Locking: one mutex for the store and every stream's state. It is held to decide what is sent, and
@@ -29,6 +30,9 @@ using Reactor = grpc::ServerBidiReactor<DeltaDiscoveryRequest, DeltaDiscoveryRes
 // One a node, and for a moment two when a node reconnects; Kubernetes is made for 5000 nodes.
 constexpr size_t kStreamsMax = 10'000;
 constexpr size_t kNamesLogged = 5;
+// How long a shutdown waits for responses that are being written: a peer that reads takes them in
+// milliseconds, and hears then why its stream ends.
+constexpr std::chrono::milliseconds kLastWriteLimit{250};
 
 // A call that is answered by a status and nothing else.
 class Refusal final : public Reactor {
@@ -93,6 +97,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   Service service;
 
   mutable std::mutex mutex;
+  std::condition_variable write_done;
   // The rest is guarded by `mutex`.
   Store store;
   std::vector<std::shared_ptr<Stream>> streams;
@@ -105,9 +110,9 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
 // One subscriber. Owned by Impl::streams until gRPC is done with it.
 class Server::Impl::Stream final : public Reactor, public std::enable_shared_from_this<Stream> {
  public:
-  Stream(std::shared_ptr<Impl> impl, grpc::CallbackServerContext* context, std::string node)
-      : impl_(std::move(impl)), context_(context) {
-    info_.node = std::move(node);
+  Stream(std::shared_ptr<Impl> impl, grpc::CallbackServerContext* context, identity::Caller caller)
+      : impl_(std::move(impl)), context_(context), token_expires_(caller.expires) {
+    info_.node = std::move(caller.node);
     info_.peer = context->peer();
   }
 
@@ -136,6 +141,7 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
       is_writing_ = false;
       if (!ok) is_ending_ = true;
     }
+    impl_->write_done.notify_all();
     pump();
     unpin();
   }
@@ -174,23 +180,27 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
   void end(const grpc::Status& status) {
     {
       const std::scoped_lock lock(impl_->mutex);
-      if (!is_ending_) status_ = status;
-      is_ending_ = true;
+      end_with(status);
       ++pins_;
     }
     unpin();
   }
 
-  // For a peer that does not read, whose write would never be done. The caller holds a pin.
-  void break_off() {
+  // Ends a stream whose token has expired; breaks it off where that was tried before and a write
+  // is still not done. The caller holds a pin.
+  void expire() {
+    bool is_stuck = false;
     {
       const std::scoped_lock lock(impl_->mutex);
-      if (!is_ending_) status_ = {grpc::StatusCode::UNAVAILABLE, "control is shutting down"};
-      is_ending_ = true;
-      if (!is_writing_) return;
+      is_stuck = is_ending_ && is_writing_;
     }
-    context_->TryCancel();
+    if (is_stuck) return break_off();
+    log::info("xds").field("node", info_.node).say("the node's token has expired: stream ended");
+    end({grpc::StatusCode::UNAUTHENTICATED, "token: expired; connect again with a fresh one"});
   }
+
+  // For a peer that does not read, whose write would never be done. The caller holds a pin.
+  void break_off() { context_->TryCancel(); }
 
   void unpin() {
     {
@@ -206,7 +216,13 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
   // The mutex is held by who calls these.
   void pin() { ++pins_; }
   bool is_finished() const { return is_finished_; }
+  bool is_writing() const { return is_writing_; }
+  void end_with(grpc::Status status) {
+    if (!is_ending_) status_ = std::move(status);
+    is_ending_ = true;
+  }
   Subscription& subscription() { return subscription_; }
+  std::chrono::system_clock::time_point token_expires() const { return token_expires_; }
   Subscriber info() const {
     Subscriber info = info_;
     info.queued = subscription_.queued();
@@ -246,6 +262,7 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
 
   const std::shared_ptr<Impl> impl_;
   grpc::CallbackServerContext* const context_;
+  const std::chrono::system_clock::time_point token_expires_;
   DeltaDiscoveryRequest request_;    // of the one read that is outstanding
   DeltaDiscoveryResponse response_;  // of the one write, while is_writing_
 
@@ -268,7 +285,7 @@ Reactor* Server::Impl::accept(grpc::CallbackServerContext* context) {
         .say("a subscriber was refused");
     return new Refusal({grpc::StatusCode::UNAUTHENTICATED, caller.error().to_string()});
   }
-  auto stream = std::make_shared<Stream>(shared_from_this(), context, caller->node);
+  auto stream = std::make_shared<Stream>(shared_from_this(), context, *caller);
   {
     const std::scoped_lock lock(mutex);
     if (is_shut_down) {
@@ -339,13 +356,34 @@ void Server::set_ready() {
 
 void Server::shutdown() {
   std::vector<std::shared_ptr<Impl::Stream>> pinned;
+  std::vector<std::shared_ptr<Impl::Stream>> stuck;
+  {
+    std::unique_lock lock(impl_->mutex);
+    impl_->is_shut_down = true;
+    pinned = impl_->pin_all();
+    for (const auto& stream : pinned) {
+      stream->end_with({grpc::StatusCode::UNAVAILABLE, "control is shutting down"});
+    }
+    // The pins keep the streams from ending meanwhile, so those that remain can still be cut off.
+    impl_->write_done.wait_for(lock, kLastWriteLimit, [&pinned] {
+      return std::ranges::none_of(pinned, [](const auto& one) { return one->is_writing(); });
+    });
+    for (const auto& stream : pinned) {
+      if (stream->is_writing()) stuck.push_back(stream);
+    }
+  }
+  for (const auto& stream : stuck) stream->break_off();
+  for (const auto& stream : pinned) stream->unpin();
+}
+
+void Server::end_expired(std::chrono::system_clock::time_point now) {
+  std::vector<std::shared_ptr<Impl::Stream>> pinned;
   {
     const std::scoped_lock lock(impl_->mutex);
-    impl_->is_shut_down = true;
     pinned = impl_->pin_all();
   }
   for (const auto& stream : pinned) {
-    stream->break_off();
+    if (stream->token_expires() <= now) stream->expire();
     stream->unpin();
   }
 }

@@ -2,6 +2,7 @@
 
 #include "agent/compile/compiler.h"
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -33,7 +34,12 @@ class Server {
   void update(std::vector<compile::Resource> changes);
   // Nothing is sent to anyone before this: the first complete set is in.
   void set_ready();
-  void shutdown();  // ends every stream
+  // Ends every stream with UNAVAILABLE. Waits a moment for writes that are under way; a peer that
+  // does not read is cut off after it.
+  void shutdown();
+  // Ends the streams of callers whose token has expired by `now` (UNAUTHENTICATED): they come back
+  // with a fresh one, or not at all. One that does not read is cut off by the next call.
+  void end_expired(std::chrono::system_clock::time_point now);
 
   struct Subscriber {
     std::string node;

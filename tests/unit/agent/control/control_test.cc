@@ -79,9 +79,10 @@ class ControlRole : public testing::Test {
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     return grpc::CreateCustomChannel(address(), grpc::SslCredentials(options), arguments);
   }
-  std::string bearer(const std::string& node) const {
+  std::string bearer(const std::string& node,
+                     std::chrono::seconds lifetime = std::chrono::hours(1)) const {
     const identity::Caller caller{node, "system:serviceaccount:weft-system:ztunnel", {}};
-    return "Bearer " + *signer_->sign(caller, std::chrono::hours(1));
+    return "Bearer " + *signer_->sign(caller, lifetime);
   }
   grpc::Status ask(const std::string& node, const std::string& identity) const {
     const auto stub = istio::v1::auth::IstioCertificateService::NewStub(channel());
@@ -174,6 +175,15 @@ TEST_F(ControlRole, ChangesOfObjectsArriveAsDeltas) {
   EXPECT_GE(errors.at("count").number_value(), 1);
   std::filesystem::remove(folder_.file("objects/policy.yaml"));
   EXPECT_EQ(client.accept(), "Authorization: -shop/only-bob");
+}
+
+TEST_F(ControlRole, AStreamEndsWhenItsTokenDoes) {
+  ControlProcess control(args());
+  ASSERT_TRUE(control.wait_for("ready")) << control.output();
+  xds::AdsClient brief(channel(), bearer("node-a", std::chrono::seconds(2)));
+  brief.subscribe(kAuthorization);
+  EXPECT_EQ(brief.accept(), "Authorization:");
+  EXPECT_EQ(brief.finish().error_code(), grpc::StatusCode::UNAUTHENTICATED);
 }
 
 TEST_F(ControlRole, TheRootSurvivesKillNine) {

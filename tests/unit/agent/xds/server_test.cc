@@ -21,12 +21,15 @@ using testing::HasSubstr;
 const std::string kAuthorization(kAuthorizationType);
 const std::string kAddress(kAddressType);
 
+// When the tokens of every node run out, in the tests that play with it.
+constexpr std::chrono::system_clock::time_point kExpires{std::chrono::hours(1)};
+
 // "good-<node>" is a token of <node>.
 class FakeVerifier final : public identity::TokenVerifier {
  public:
   Result<identity::Caller> verify(std::string_view token) const override {
     if (!token.starts_with("good-")) return fail(Code::kRefused, "token: expired");
-    return identity::Caller{std::string(token.substr(5)), "system:serviceaccount:a:b", {}};
+    return identity::Caller{std::string(token.substr(5)), "system:serviceaccount:a:b", kExpires};
   }
 };
 
@@ -301,12 +304,30 @@ TEST_F(AdsServer, ShutdownEndsEveryStreamEvenOneThatDoesNotRead) {
   idle->subscribe(kAuthorization);
   EXPECT_EQ(idle->accept(), "Authorization:");
   server_.shutdown();
-  // CANCELLED where the server does not know yet that its last write is done.
-  EXPECT_THAT(idle->finish().error_code(),
-              ::testing::AnyOf(grpc::StatusCode::UNAVAILABLE, grpc::StatusCode::CANCELLED));
+  EXPECT_EQ(idle->finish().error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_FALSE(slow.finish().ok());
   grpc_->Shutdown();
   EXPECT_TRUE(server_.subscribers().empty());
+}
+
+TEST_F(AdsServer, AStreamEndsWithItsToken) {
+  server_.update({present(kAddress, "big", "0", 16UL * 1024 * 1024)});
+  server_.set_ready();
+  AdsClient slow(channel(64 * 1024), "Bearer good-slow");
+  slow.subscribe(kAddress);
+  const auto idle = connect("idle");
+  idle->subscribe(kAuthorization);
+  EXPECT_EQ(idle->accept(), "Authorization:");
+  server_.end_expired(kExpires - std::chrono::seconds(1));
+  server_.update({present(kAuthorization, "p", "1")});
+  EXPECT_EQ(idle->accept(), "Authorization: +p@1");
+  server_.end_expired(kExpires);
+  const grpc::Status status = idle->finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_THAT(status.error_message(), HasSubstr("expired"));
+  // The other one does not read: it is given until the next look.
+  server_.end_expired(kExpires);
+  EXPECT_FALSE(slow.finish().ok());
 }
 
 }  // namespace
