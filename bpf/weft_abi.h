@@ -18,6 +18,7 @@
 // delivers to the pod itself, over lo.
 #define WEFT_MARK_OUTBOUND 0x53a  // on the application's connecting socket, by the connect hook
 #define WEFT_MARK_INNER 0x539     // on ztunnel's connection to the application
+#define WEFT_MARK_DNS 0x53c       // on every datagram socket of the pod; only port 53 is looped
 #define WEFT_ROUTE_TABLE 100
 
 // Pods of one node. Kubernetes allows 110 by default and nobody runs 1000; a slot costs 64 bytes of
@@ -31,8 +32,13 @@
 enum weft_listener {
   WEFT_LISTENER_INBOUND_V4 = 0,
   WEFT_LISTENER_OUTBOUND_V4 = 1,
-  // 2 and 3 are for IPv6, 4 and 5 for DNS.
+  WEFT_LISTENER_INBOUND_V6 = 2,
+  WEFT_LISTENER_OUTBOUND_V6 = 3,
+  WEFT_LISTENER_DNS_V4 = 4,  // a datagram socket, as the next
+  WEFT_LISTENER_DNS_V6 = 5,
+  WEFT_LISTENER_KINDS = 6,
 };
+WEFT_STATIC_ASSERT(WEFT_LISTENER_KINDS <= WEFT_LISTENERS_PER_SLOT, "a slot holds every kind");
 
 // An address as the house keeps it: 16 bytes in network order, IPv4 as ::ffff:a.b.c.d.
 struct weft_address {

@@ -37,7 +37,7 @@ IpAddress from_kernel(const weft_address& address) {
 
 std::string deliver_pin(uint32_t slot) { return "deliver-" + std::to_string(slot); }
 
-uint32_t listener_key(uint32_t slot, weft_listener kind) {
+uint32_t listener_key(uint32_t slot, uint32_t kind) {
   return slot * WEFT_LISTENERS_PER_SLOT + kind;
 }
 
@@ -131,10 +131,16 @@ Result<void> Capture::add(const Target& target) {
 
 Result<void> Capture::fill_slot(const weft_pod& pod, const Target& target) {
   const CaptureObject::Maps maps = object_->maps();
-  TRY(put(maps.listeners, listener_key(pod.slot, WEFT_LISTENER_INBOUND_V4),
-          static_cast<uint64_t>(target.inbound_listener), "entering the inbound listener"));
-  TRY(put(maps.listeners, listener_key(pod.slot, WEFT_LISTENER_OUTBOUND_V4),
-          static_cast<uint64_t>(target.outbound_listener), "entering the outbound listener"));
+  for (uint32_t kind = 0; kind < WEFT_LISTENER_KINDS; ++kind) {
+    const uint32_t key = listener_key(pod.slot, kind);
+    const Fd& socket = target.listeners->sockets[kind];
+    if (socket) {
+      const auto descriptor = static_cast<uint64_t>(socket.get());
+      TRY(put(maps.listeners, key, descriptor, "entering a listener"));
+    } else {
+      TRY(erase(maps.listeners, key, "emptying a listener's place"));
+    }
+  }
   return put(maps.slots, pod.slot, pod, "entering the pod into weft_slots");
 }
 
@@ -148,8 +154,8 @@ Result<void> Capture::deliver_to_slot(uint32_t slot, int netns_fd) {
 
 Result<void> Capture::clear_slot(uint32_t slot) {
   const CaptureObject::Maps maps = object_->maps();
-  for (const weft_listener kind : {WEFT_LISTENER_INBOUND_V4, WEFT_LISTENER_OUTBOUND_V4}) {
-    TRY(erase(maps.listeners, listener_key(slot, kind), "emptying a listener's slot"));
+  for (uint32_t kind = 0; kind < WEFT_LISTENER_KINDS; ++kind) {
+    TRY(erase(maps.listeners, listener_key(slot, kind), "emptying a listener's place"));
   }
   return put(maps.slots, slot, weft_pod{}, "emptying a slot");
 }
@@ -192,13 +198,13 @@ Result<std::vector<CapturedPod>> Capture::pods() const {
 }
 
 Capture::SlotSockets Capture::slot_sockets(uint32_t slot) const {
-  const auto cookie_at = [&](weft_listener kind) {
+  SlotSockets cookies{};
+  for (uint32_t kind = 0; kind < WEFT_LISTENER_KINDS; ++kind) {
     const uint32_t key = listener_key(slot, kind);
     uint64_t cookie = 0;
-    return bpf_map_lookup_elem(object_->maps().listeners, &key, &cookie) == 0 ? cookie : 0;
-  };
-  return {.inbound = cookie_at(WEFT_LISTENER_INBOUND_V4),
-          .outbound = cookie_at(WEFT_LISTENER_OUTBOUND_V4)};
+    if (bpf_map_lookup_elem(object_->maps().listeners, &key, &cookie) == 0) cookies[kind] = cookie;
+  }
+  return cookies;
 }
 
 Result<void> Capture::add_proxy(uint64_t cgroup_id) {

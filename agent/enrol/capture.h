@@ -2,11 +2,13 @@
 
 #include "agent/enrol/bpffs.h"
 #include "agent/enrol/capture_object.h"
+#include "agent/enrol/listeners.h"
 #include "bpf/weft_abi.h"
 #include "ztunnel/base/fd.h"
 #include "ztunnel/base/ip.h"
 #include "ztunnel/base/result.h"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -51,8 +53,7 @@ class Capture {
     int netns_fd = -1;
     uint64_t netns_cookie = 0;
     IpAddress address;
-    int inbound_listener = -1;
-    int outbound_listener = -1;
+    const Listeners* listeners = nullptr;
     bool open_when_empty = false;  // what happens to connections once there is no listener
   };
   // From its return on new connections of the pod, both ways, come to the listeners. For a pod that
@@ -64,11 +65,8 @@ class Capture {
 
   Result<std::vector<CapturedPod>> pods() const;
   std::optional<CapturedPod> find(uint64_t netns_cookie) const;
-  // Cookies of the sockets in the pod's slot; 0: empty.
-  struct SlotSockets {
-    uint64_t inbound = 0;
-    uint64_t outbound = 0;
-  };
+  // Cookies of the sockets in the pod's slot, by weft_listener; 0: empty.
+  using SlotSockets = std::array<uint64_t, WEFT_LISTENER_KINDS>;
   SlotSockets slot_sockets(uint32_t slot) const;
 
   // Tasks of this cgroup are ztunnel: their connections are never captured. At most

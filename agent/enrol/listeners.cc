@@ -57,8 +57,8 @@ Result<void> accept_marks() {
 Result<Listeners> open_listeners(const std::string& interface) {
   TRY(accept_marks());
   Listeners listeners;
-  listeners.inbound = TRY(open_listener(interface));
-  listeners.outbound = TRY(open_listener(""));
+  listeners[WEFT_LISTENER_INBOUND_V4] = TRY(open_listener(interface));
+  listeners[WEFT_LISTENER_OUTBOUND_V4] = TRY(open_listener(""));
   return listeners;
 }
 

@@ -21,7 +21,7 @@ void PodCapturer::recover_listeners() {
   if (!pods || pods->empty()) return;
   for (const CapturedPod& pod : *pods) {
     const Capture::SlotSockets sockets = capture_.slot_sockets(pod.slot);
-    for (const uint64_t cookie : {sockets.inbound, sockets.outbound}) {
+    for (const uint64_t cookie : sockets) {
       if (cookie != 0) cookies.insert(cookie);
     }
   }
@@ -36,11 +36,17 @@ Listeners PodCapturer::take_recovered(uint64_t netns_cookie) {
   const std::optional<CapturedPod> present = capture_.find(netns_cookie);
   if (!present) return {};
   const Capture::SlotSockets sockets = capture_.slot_sockets(present->slot);
-  auto inbound = recovered_.extract(sockets.inbound);
-  auto outbound = recovered_.extract(sockets.outbound);
-  // One alone means that ztunnel was in the middle of something: new ones for both.
-  if (inbound.empty() || outbound.empty()) return {};
-  return {.inbound = std::move(inbound.mapped()), .outbound = std::move(outbound.mapped())};
+  Listeners found;
+  bool complete = true;
+  for (size_t kind = 0; kind < sockets.size(); ++kind) {
+    if (sockets[kind] == 0) continue;
+    auto socket = recovered_.extract(sockets[kind]);
+    complete = complete && !socket.empty();
+    if (!socket.empty()) found.sockets[kind] = std::move(socket.mapped());
+  }
+  // One alone means that ztunnel was in the middle of something: new ones for all.
+  if (!complete) return {};
+  return found;
 }
 
 Result<Listeners> PodCapturer::prepare_network(int netns_fd, const IpAddress& address,
@@ -48,7 +54,7 @@ Result<Listeners> PodCapturer::prepare_network(int netns_fd, const IpAddress& ad
   return in_netns(netns_fd, [&]() -> Result<Listeners> {
     const std::string interface = TRY(interface_with(address));
     TRY(add_loop_routes(address));
-    if (recovered.inbound) return std::move(recovered);
+    if (recovered[WEFT_LISTENER_INBOUND_V4]) return std::move(recovered);
     return open_listeners(interface);
   });
 }
@@ -66,8 +72,7 @@ Result<HeldPod> PodCapturer::capture(const PodFacts& pod) {
     added = capture_.add({.netns_fd = held.netns.get(),
                           .netns_cookie = held.netns_cookie,
                           .address = pod.address,
-                          .inbound_listener = listeners->inbound.get(),
-                          .outbound_listener = listeners->outbound.get(),
+                          .listeners = &*listeners,
                           .open_when_empty = open_when_empty_});
   } else {
     added = Fail(listeners.error());
@@ -77,14 +82,13 @@ Result<HeldPod> PodCapturer::capture(const PodFacts& pod) {
     if (!was_captured) (void)clean_network(held);  // the first error is the one that matters
     return Fail(added.error());
   }
-  held.announced = std::make_shared<const AnnouncedPod>(
-      AnnouncedPod{.uid = pod.uid,
-                   .name = pod.name,
-                   .ns = pod.ns,
-                   .service_account = pod.service_account,
-                   .netns = std::move(held.netns),
-                   .inbound_listener = std::move(listeners->inbound),
-                   .outbound_listener = std::move(listeners->outbound)});
+  held.announced =
+      std::make_shared<const AnnouncedPod>(AnnouncedPod{.uid = pod.uid,
+                                                        .name = pod.name,
+                                                        .ns = pod.ns,
+                                                        .service_account = pod.service_account,
+                                                        .netns = std::move(held.netns),
+                                                        .listeners = std::move(*listeners)});
   return held;
 }
 

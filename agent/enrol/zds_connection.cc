@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
 
 namespace weft::enrol {
@@ -13,6 +14,12 @@ namespace {
 using istio::workload::zds::Listener;
 
 constexpr const char* kTarget = "zds";
+// By weft_listener.
+constexpr std::array kListenerNames = {Listener::INBOUND_V4, Listener::OUTBOUND_V4,
+                                       Listener::INBOUND_V6, Listener::OUTBOUND_V6,
+                                       Listener::DNS_V4,     Listener::DNS_V6};
+static_assert(kListenerNames.size() == WEFT_LISTENER_KINDS);
+
 pid_t peer_pid(int socket) {
   ucred peer{};
   socklen_t length = sizeof(peer);
@@ -235,10 +242,12 @@ ZdsConnection::Request ZdsConnection::add_request(const AnnouncedPod& pod,
   add->mutable_workload_info()->set_service_account(pod.service_account);
   descriptors.push_back(pod.netns.get());
   if (hello_.wants_listeners) {
-    add->add_listeners(Listener::INBOUND_V4);
-    descriptors.push_back(pod.inbound_listener.get());
-    add->add_listeners(Listener::OUTBOUND_V4);
-    descriptors.push_back(pod.outbound_listener.get());
+    for (size_t kind = 0; kind < kListenerNames.size(); ++kind) {
+      const Fd& socket = pod.listeners.sockets[kind];
+      if (!socket) continue;
+      add->add_listeners(kListenerNames[kind]);
+      descriptors.push_back(socket.get());
+    }
   }
   return request;
 }

@@ -17,8 +17,8 @@ namespace weft::enrol {
 constexpr size_t kSentPacketBytesMax = 1024;
 // What we read: an acknowledgement with a peer's error text.
 constexpr size_t kReadPacketBytesMax = 4096;
-// A netns and two listeners one way, one memfd the other.
-constexpr size_t kDescriptorsMax = 4;
+// A netns and a socket of each kind one way, one memfd the other.
+constexpr size_t kDescriptorsMax = 8;
 
 struct Packet {
   std::string bytes;

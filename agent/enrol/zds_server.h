@@ -1,5 +1,6 @@
 #pragma once
 
+#include "agent/enrol/listeners.h"
 #include "ztunnel/base/fd.h"
 #include "ztunnel/base/result.h"
 #include "ztunnel/runtime/loop.h"
@@ -26,8 +27,7 @@ struct AnnouncedPod {
   std::string ns;
   std::string service_account;
   Fd netns;
-  Fd inbound_listener;
-  Fd outbound_listener;
+  Listeners listeners;
 };
 
 // What a connection is doing, for the status.

@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <tuple>
 #include <vector>
 
@@ -25,8 +26,9 @@ bool is_same_pod(const Pod& one, const Pod& other) {
 }
 
 bool has_same_listeners(const Pod& one, const Pod& other) {
-  return is_same_file(one.inbound_listener, other.inbound_listener) &&
-         is_same_file(one.outbound_listener, other.outbound_listener);
+  return std::ranges::equal(one.listeners, other.listeners, [](const Fd& a, const Fd& b) {
+    return a && b ? is_same_file(a, b) : !a && !b;
+  });
 }
 
 }  // namespace

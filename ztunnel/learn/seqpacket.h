@@ -20,7 +20,7 @@ struct Packet {
 class SeqpacketSocket {
  public:
   static constexpr size_t kPacketBytesMax = 64 * 1024;  // an AddWorkload has some hundred
-  static constexpr size_t kDescriptorsMax = 16;         // a netns and its listeners: three today
+  static constexpr size_t kDescriptorsMax = 16;         // a netns and its listeners: seven today
 
   static Result<std::unique_ptr<SeqpacketSocket>> connect(runtime::Loop& loop,
                                                           const std::string& path);

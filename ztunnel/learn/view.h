@@ -5,7 +5,9 @@
 #include "ztunnel/runtime/loop.h"
 #include "ztunnel/tls/tls_stream.h"
 
+#include <array>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -16,6 +18,17 @@
 
 namespace weft::learn {
 
+// The sockets of a pod that the agent opens, as proto/zds.proto's Listener tells them apart.
+enum class ListenerKind : uint8_t {
+  kInboundV4,
+  kOutboundV4,
+  kInboundV6,
+  kOutboundV6,
+  kDnsV4,  // datagrams, unlike the others
+  kDnsV6,
+};
+constexpr size_t kListenerKinds = 6;
+
 // A pod of this node, as the agent handed it over. The descriptors stay open while anyone holds it.
 struct Pod {
   std::string uid;
@@ -23,8 +36,11 @@ struct Pod {
   std::string ns;
   std::string service_account;
   Fd netns;
-  Fd inbound_listener;
-  Fd outbound_listener;
+  // Those of IPv4 TCP are always there; of the others what the agent could open, and serves.
+  std::array<Fd, kListenerKinds> listeners;
+
+  const Fd& listener(ListenerKind kind) const { return listeners[static_cast<size_t>(kind)]; }
+  Fd& listener(ListenerKind kind) { return listeners[static_cast<size_t>(kind)]; }
 };
 
 // Told on the worker's own thread.

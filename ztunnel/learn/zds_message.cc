@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <optional>
+#include <span>
 
 namespace weft::learn {
 namespace {
@@ -35,18 +37,70 @@ Result<void> check_netns(int fd) {
   return wrong("the first descriptor is not a network namespace");
 }
 
-// Also makes it non-blocking, as our loops need it; the agent does not accept from it.
-Result<void> check_listener(int fd) {
-  int listens = 0;
-  socklen_t length = sizeof listens;
-  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0 || listens != 1) {
+// Where the kind's socket is kept; nullopt for a kind that is unknown to this version.
+std::optional<ListenerKind> kind_of(pb::Listener kind) {
+  switch (kind) {
+    case pb::INBOUND_V4:
+      return ListenerKind::kInboundV4;
+    case pb::OUTBOUND_V4:
+      return ListenerKind::kOutboundV4;
+    case pb::INBOUND_V6:
+      return ListenerKind::kInboundV6;
+    case pb::OUTBOUND_V6:
+      return ListenerKind::kOutboundV6;
+    case pb::DNS_V4:
+      return ListenerKind::kDnsV4;
+    case pb::DNS_V6:
+      return ListenerKind::kDnsV6;
+    default:
+      return std::nullopt;
+  }
+}
+
+bool has_option(int fd, int option, int expected) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  return getsockopt(fd, SOL_SOCKET, option, &value, &length) == 0 && value == expected;
+}
+
+// Also makes it non-blocking, as our loops need it; the agent does not read from it.
+Result<void> check_socket(int fd, ListenerKind kind) {
+  const bool is_dns = kind == ListenerKind::kDnsV4 || kind == ListenerKind::kDnsV6;
+  if (is_dns && !has_option(fd, SO_TYPE, SOCK_DGRAM)) {
+    return wrong("a DNS descriptor is not a datagram socket");
+  }
+  if (!is_dns && !has_option(fd, SO_ACCEPTCONN, 1)) {
     return wrong("a listener's descriptor is not a listening socket");
+  }
+  const bool is_v6 = kind == ListenerKind::kInboundV6 || kind == ListenerKind::kOutboundV6 ||
+                     kind == ListenerKind::kDnsV6;
+  if (!has_option(fd, SO_DOMAIN, is_v6 ? AF_INET6 : AF_INET)) {
+    return wrong(std::string("a listener's descriptor is not a socket of ") +
+                 (is_v6 ? "IPv6" : "IPv4"));
   }
   const int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
     return fail_errno(errno, "making a listener non-blocking");
   }
   return {};
+}
+
+// Each descriptor to the place of its kind.
+Result<void> take_listeners(const pb::AddWorkload& add, std::span<Fd> fds, Pod& pod) {
+  for (int i = 0; i < add.listeners_size(); ++i) {
+    const pb::Listener named = add.listeners(i);
+    const std::optional<ListenerKind> kind = kind_of(named);
+    if (!kind) {
+      return wrong("listeners: kind " + std::to_string(named) + " is unknown to this version");
+    }
+    Fd& place = pod.listener(*kind);
+    if (place) return wrong("listeners: " + pb::Listener_Name(named) + " is named twice");
+    Fd& listener = fds[static_cast<size_t>(i)];
+    TRY(check_socket(listener.get(), *kind));
+    place = std::move(listener);
+  }
+  if (pod.listener(ListenerKind::kInboundV4) && pod.listener(ListenerKind::kOutboundV4)) return {};
+  return wrong("listeners: expected at least INBOUND_V4 and OUTBOUND_V4");
 }
 
 Result<ZdsMessage> decode_add(const pb::AddWorkload& add, std::vector<Fd> fds) {
@@ -70,20 +124,7 @@ Result<ZdsMessage> decode_add(const pb::AddWorkload& add, std::vector<Fd> fds) {
   pod->service_account = info.service_account();
   TRY(check_netns(fds[0].get()));
   pod->netns = std::move(fds[0]);
-  for (int i = 0; i < add.listeners_size(); ++i) {
-    Fd& listener = fds[static_cast<size_t>(i) + 1];
-    TRY(check_listener(listener.get()));
-    const pb::Listener kind = add.listeners(i);
-    if (kind != pb::INBOUND_V4 && kind != pb::OUTBOUND_V4) {
-      return wrong("listeners: kind " + std::to_string(kind) + " is unknown to this version");
-    }
-    Fd& place = kind == pb::INBOUND_V4 ? pod->inbound_listener : pod->outbound_listener;
-    if (place) return wrong("listeners: " + pb::Listener_Name(kind) + " is named twice");
-    place = std::move(listener);
-  }
-  if (!pod->inbound_listener || !pod->outbound_listener) {
-    return wrong("listeners: expected INBOUND_V4 and OUTBOUND_V4");
-  }
+  TRY(take_listeners(add, std::span(fds).subspan(1), *pod));
   return AddPod{std::move(pod)};
 }
 

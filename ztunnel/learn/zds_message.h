@@ -27,8 +27,9 @@ struct ParkedMemory {
 using ZdsMessage = std::variant<AddPod, KeepPod, RemovePod, SnapshotSent, ParkedMemory>;
 
 // Takes the descriptors over; those of a refused packet are closed. kInvalid names what was
-// expected: the number of descriptors (a netns, then a listener for each kind named), their kind (a
-// network namespace; a socket that listens), the names.
+// expected: the number of descriptors (a netns, then a socket for each kind of listener named),
+// what each is (a network namespace; a socket that listens, or for DNS one of datagrams), the
+// names.
 Result<ZdsMessage> decode_zds(Packet packet);
 
 }  // namespace weft::learn

@@ -25,14 +25,24 @@ PodProxy::PodProxy(WorkerContext& context, std::shared_ptr<const learn::Pod> pod
 PodProxy::~PodProxy() { CHECK(guests_ == 0 && breakables_.empty() && judged_.empty()); }
 
 PodProxy::Listeners::Listeners(PodProxy& proxy, std::shared_ptr<const learn::Pod> of)
-    : pod(std::move(of)),
-      outbound(proxy.context_.loop, pod->outbound_listener.get(),
-               [&proxy](Fd connection) {
-                 return proxy.serve(serve_outbound(proxy, std::move(connection)));
-               }),
-      inbound(proxy.context_.loop, pod->inbound_listener.get(), [&proxy](Fd connection) {
-        return proxy.serve(serve_inbound(proxy, std::move(connection)));
-      }) {}
+    : pod(std::move(of)) {
+  const auto accept = [&](learn::ListenerKind kind, Task<void> (*serve)(PodProxy&, Fd)) {
+    const Fd& listener = pod->listener(kind);
+    if (!listener) return;
+    acceptors.push_back(std::make_unique<runtime::Acceptor>(
+        proxy.context_.loop, listener.get(), [&proxy, serve](Fd connection) {
+          return proxy.serve(serve(proxy, std::move(connection)));
+        }));
+  };
+  accept(learn::ListenerKind::kOutboundV4, serve_outbound);
+  accept(learn::ListenerKind::kOutboundV6, serve_outbound);
+  accept(learn::ListenerKind::kInboundV4, serve_inbound);
+  accept(learn::ListenerKind::kInboundV6, serve_inbound);
+}
+
+void PodProxy::Listeners::stop() {
+  for (const auto& acceptor : acceptors) acceptor->stop();
+}
 
 Task<void> PodProxy::serve(Task<void> connection) {
   const Guest guest(*this);
@@ -47,8 +57,7 @@ PodProxy::Guest::~Guest() {
 }
 
 void PodProxy::start() {
-  acceptors_.spawn(listeners_.back()->outbound.run());
-  acceptors_.spawn(listeners_.back()->inbound.run());
+  for (const auto& acceptor : listeners_.back()->acceptors) acceptors_.spawn(acceptor->run());
 }
 
 void PodProxy::adopt(std::shared_ptr<const learn::Pod> pod) {
@@ -63,16 +72,12 @@ Task<void> PodProxy::retire_listeners(Listeners& listeners) {
   while (!stopping_ && context_.loop.now() < until) {
     co_await context_.loop.sleep(std::chrono::milliseconds(200));
   }
-  listeners.outbound.stop();
-  listeners.inbound.stop();
+  listeners.stop();
 }
 
 Task<void> PodProxy::stop(std::chrono::milliseconds limit) {
   stopping_ = true;
-  for (const auto& listeners : listeners_) {
-    listeners->outbound.stop();
-    listeners->inbound.stop();
-  }
+  for (const auto& listeners : listeners_) listeners->stop();
   co_await acceptors_.join();  // what they had accepted by now is a guest
   for_each_breakable(&Breakable::drain_);
   if (limit.count() == 0) break_all();

@@ -50,7 +50,7 @@ struct WorkerContext {
   std::function<PodProxy*(const learn::Workload&)> local_proxy;
 };
 
-// One pod on one worker: accepts from the pod's two listeners and serves what comes. Every worker
+// One pod on one worker: accepts from the pod's listeners and serves what comes. Every worker
 // has one of each pod, so a busy pod may use all cores. Belongs to the worker's thread.
 class PodProxy {
  public:
@@ -135,9 +135,9 @@ class PodProxy {
  private:
   struct Listeners {
     Listeners(PodProxy& proxy, std::shared_ptr<const learn::Pod> of);
+    void stop();
     std::shared_ptr<const learn::Pod> pod;
-    runtime::Acceptor outbound;
-    runtime::Acceptor inbound;
+    std::vector<std::unique_ptr<runtime::Acceptor>> acceptors;
   };
   void for_each_breakable(std::function<void()> Breakable::* call);
   void break_all();

@@ -36,7 +36,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       CHECK(!message.error().message.empty());
     } else if (const auto* add = std::get_if<learn::AddPod>(&*message)) {
       const learn::Pod& pod = *add->pod;
-      CHECK(pod.netns && pod.inbound_listener && pod.outbound_listener && !pod.uid.empty());
+      CHECK(pod.netns && pod.listener(learn::ListenerKind::kInboundV4) &&
+            pod.listener(learn::ListenerKind::kOutboundV4) && !pod.uid.empty());
     }
   }
   if (highest >= 0) CHECK(fcntl(highest, F_GETFD) == -1);

@@ -73,11 +73,13 @@ class CaptureTest : public ::testing::Test {
     const auto added = capture_->add({.netns_fd = bed_->pod(),
                                       .netns_cookie = cookie_,
                                       .address = kPod,
-                                      .inbound_listener = listeners_.inbound.get(),
-                                      .outbound_listener = listeners_.outbound.get(),
+                                      .listeners = &listeners_,
                                       .open_when_empty = open_when_empty});
     ASSERT_TRUE(added) << added.error().to_string();
   }
+
+  int inbound() const { return listeners_[WEFT_LISTENER_INBOUND_V4].get(); }
+  int outbound() const { return listeners_[WEFT_LISTENER_OUTBOUND_V4].get(); }
 
   uint64_t counted(const std::string& name) {
     for (const CaptureCount& count : *capture_->counts()) {
@@ -105,7 +107,7 @@ class CaptureTest : public ::testing::Test {
 
 TEST_F(CaptureTest, OutboundComesToTheListenerWithItsOriginalDestination) {
   Child client = client_in_pod(kService);
-  const Fd accepted = testing::accept_from(listeners_.outbound.get());
+  const Fd accepted = testing::accept_from(outbound());
   ASSERT_TRUE(accepted) << client.answer();
   EXPECT_EQ(testing::local_of(accepted.get()), kService);
   EXPECT_TRUE(testing::peer_of(accepted.get()).starts_with("10.99.0.2:"));
@@ -128,7 +130,7 @@ TEST_F(CaptureTest, V4MappedSocketIsCapturedTheSame) {
     }
     return testing::peer_of(fd.get());
   });
-  const Fd accepted = testing::accept_from(listeners_.outbound.get());
+  const Fd accepted = testing::accept_from(outbound());
   ASSERT_TRUE(accepted) << client.answer();
   EXPECT_EQ(testing::local_of(accepted.get()), kService);
   EXPECT_EQ(client.answer(), kService);
@@ -144,7 +146,7 @@ TEST_F(CaptureTest, ConnectingByTheFirstDatagramOfFastOpenIsCaptured) {
     }
     return testing::read_text(fd.get());
   });
-  const Fd accepted = testing::accept_from(listeners_.outbound.get());
+  const Fd accepted = testing::accept_from(outbound());
   ASSERT_TRUE(accepted) << client.answer();
   EXPECT_EQ(testing::read_text(accepted.get()), "hi");
   testing::write_text(accepted.get(), "captured");
@@ -162,7 +164,7 @@ TEST_F(CaptureTest, MultipathTcpIsCaptured) {
     }
     return testing::peer_of(fd.get());
   });
-  EXPECT_TRUE(testing::accept_from(listeners_.outbound.get()));
+  EXPECT_TRUE(testing::accept_from(outbound()));
   EXPECT_EQ(client.answer(), kService);
 }
 
@@ -194,8 +196,8 @@ TEST_P(UntouchedTest, ReachesItsServerDirectly) {
   ASSERT_TRUE(accepted) << client.answer();
   testing::write_text(accepted.get(), "from the server");
   EXPECT_EQ(client.answer(), "from the server");
-  EXPECT_FALSE(testing::comes_in_time(listeners_.outbound.get(), 0));
-  EXPECT_FALSE(testing::comes_in_time(listeners_.inbound.get(), 0));
+  EXPECT_FALSE(testing::comes_in_time(outbound(), 0));
+  EXPECT_FALSE(testing::comes_in_time(inbound(), 0));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -238,7 +240,7 @@ TEST_F(CaptureTest, ProxyReachesAnotherAddressOfThePod) {
   const Fd dial = testing::tcp_socket_in(bed_->pod());
   EXPECT_EQ(testing::connect_to(dial.get(), "10.50.0.1:80"), 0);
   EXPECT_TRUE(testing::accept_from(server.get()));
-  EXPECT_FALSE(testing::comes_in_time(listeners_.outbound.get(), 0));
+  EXPECT_FALSE(testing::comes_in_time(outbound(), 0));
 }
 
 std::string connect_bound_to_device(bool privileged) {
@@ -254,7 +256,7 @@ TEST_F(CaptureTest, PrivilegedSocketBoundToADeviceIsUnboundAndCaptured) {
       *in_netns(bed_->out(), []() -> Result<Fd> { return testing::listen_on("10.99.0.1:80"); });
   Child client =
       bed_->run(testing::kPodCgroup, bed_->pod(), [] { return connect_bound_to_device(true); });
-  const Fd accepted = testing::accept_from(listeners_.outbound.get());
+  const Fd accepted = testing::accept_from(outbound());
   ASSERT_TRUE(accepted) << client.answer();
   testing::write_text(accepted.get(), "captured");
   EXPECT_EQ(client.answer(), "captured");
@@ -290,7 +292,7 @@ TEST_F(CaptureTest, SocketThatWasCapturedAndConnectsAgainIsNotMarkedAnyMore) {
     return testing::read_text(fd.get());
   });
   {
-    const Fd captured = testing::accept_from(listeners_.outbound.get());
+    const Fd captured = testing::accept_from(outbound());
     ASSERT_TRUE(captured) << client.answer();
     EXPECT_EQ(testing::read_text(captured.get()), "go");
     add(true);
@@ -319,7 +321,7 @@ TEST_F(CaptureTest, InnerLegHasTheClientsAddressAndPortBesideTheOuterConnection)
   const Fd app =
       *in_netns(bed_->pod(), []() -> Result<Fd> { return testing::listen_on("0.0.0.0:8080"); });
   Child client = client_outside(*bed_, "10.99.0.2:8080");
-  const Fd outer = testing::accept_from(listeners_.inbound.get());
+  const Fd outer = testing::accept_from(inbound());
   ASSERT_TRUE(outer) << client.answer();
   EXPECT_EQ(testing::local_of(outer.get()), "10.99.0.2:8080");
   const std::string from = testing::peer_of(outer.get());
@@ -383,7 +385,7 @@ TEST_F(CaptureTest, OpenPodWithoutListenersPassesBothWays) {
 TEST_F(CaptureTest, CaptureGoesOnWithoutTheAgentAndIsTakenOverByTheNext) {
   capture_.reset();
   Child first = client_in_pod(kService);
-  const Fd accepted = testing::accept_from(listeners_.outbound.get());
+  const Fd accepted = testing::accept_from(outbound());
   ASSERT_TRUE(accepted) << first.answer();
   testing::write_text(accepted.get(), "without an agent");
   EXPECT_EQ(first.answer(), "without an agent");
@@ -391,13 +393,13 @@ TEST_F(CaptureTest, CaptureGoesOnWithoutTheAgentAndIsTakenOverByTheNext) {
   open_capture();
   ASSERT_TRUE(capture_->find(cookie_));
   EXPECT_EQ(capture_->find(cookie_)->address, kPod);
-  EXPECT_EQ(capture_->slot_sockets(0).inbound, *socket_cookie(listeners_.inbound.get()));
+  EXPECT_EQ(capture_->slot_sockets(0)[WEFT_LISTENER_INBOUND_V4], *socket_cookie(inbound()));
   EXPECT_EQ(capture_->proxies().size(), 1u);
   EXPECT_EQ(counted("outbound_captured"), 1u) << "counters go on";
   add(false);
   EXPECT_EQ(capture_->pods()->size(), 1u);
   Child second = client_in_pod(kService);
-  const Fd again = testing::accept_from(listeners_.outbound.get());
+  const Fd again = testing::accept_from(outbound());
   ASSERT_TRUE(again) << second.answer();
   testing::write_text(again.get(), "with the next agent");
   EXPECT_EQ(second.answer(), "with the next agent");
@@ -418,7 +420,7 @@ TEST_F(CaptureTest, RemovedPodIsNotCapturedAndLeavesNothing) {
   testing::write_text(accepted.get(), "direct");
   EXPECT_EQ(client.answer(), "direct");
 
-  EXPECT_EQ(capture_->slot_sockets(0).inbound, 0u);
+  EXPECT_EQ(capture_->slot_sockets(0)[WEFT_LISTENER_INBOUND_V4], 0u);
   const std::string pod = "ip -n " + bed_->pod_name();
   EXPECT_EQ(testing::shell_output(pod + " rule | grep fwmark"), "");
   EXPECT_EQ(testing::shell_output(pod + " route show table 100 2>/dev/null"), "");
@@ -451,7 +453,7 @@ TEST_F(CaptureTest, MapsOfAnotherVersionAreReplaced) {
   EXPECT_EQ(testing::shell_output("ls " + bed_->bpffs() + "/node_one | grep deliver"), "");
   add(false);
   Child client = client_in_pod(kService);
-  EXPECT_TRUE(testing::accept_from(listeners_.outbound.get()));
+  EXPECT_TRUE(testing::accept_from(outbound()));
 }
 
 // The program behind a pinned link, as another owner would have one of its own.

@@ -86,16 +86,19 @@ class ZdsTest : public ::testing::Test {
     std::filesystem::remove_all(folder_);
   }
 
-  // Descriptors that can be told apart by what they are: two sockets and a file.
+  // Descriptors that can be told apart by what they are: three sockets and a file.
   std::shared_ptr<const AnnouncedPod> pod(const std::string& uid) {
-    return std::make_shared<const AnnouncedPod>(
-        AnnouncedPod{.uid = uid,
-                     .name = "users-0",
-                     .ns = "shop",
-                     .service_account = "users",
-                     .netns = Fd(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)),
-                     .inbound_listener = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
-                     .outbound_listener = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0))});
+    AnnouncedPod announced{.uid = uid,
+                           .name = "users-0",
+                           .ns = "shop",
+                           .service_account = "users",
+                           .netns = Fd(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)),
+                           .listeners = {}};
+    for (const weft_listener kind :
+         {WEFT_LISTENER_INBOUND_V4, WEFT_LISTENER_OUTBOUND_V4, WEFT_LISTENER_DNS_V6}) {
+      announced.listeners[kind] = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    }
+    return std::make_shared<const AnnouncedPod>(std::move(announced));
   }
   void announce(std::shared_ptr<const AnnouncedPod> announced) {
     thread_.on_loop([&] { server_->announce(announced); });
@@ -159,13 +162,16 @@ TEST_F(ZdsTest, OurHelloGetsListenersBehindTheNetns) {
   ztunnel.say(testing::kHelloForListeners);
   const auto add = ztunnel.next();
   ASSERT_TRUE(add);
-  ASSERT_EQ(add->request.add().listeners_size(), 2);
+  ASSERT_EQ(add->request.add().listeners_size(), 3);
   EXPECT_EQ(add->request.add().listeners(0), istio::workload::zds::INBOUND_V4);
   EXPECT_EQ(add->request.add().listeners(1), istio::workload::zds::OUTBOUND_V4);
-  ASSERT_EQ(add->descriptors.size(), 3u);
+  EXPECT_EQ(add->request.add().listeners(2), istio::workload::zds::DNS_V6);
+  ASSERT_EQ(add->descriptors.size(), 4u);
   EXPECT_TRUE(is_same_file(add->descriptors[0].get(), announced->netns.get()));
-  EXPECT_TRUE(is_same_file(add->descriptors[1].get(), announced->inbound_listener.get()));
-  EXPECT_TRUE(is_same_file(add->descriptors[2].get(), announced->outbound_listener.get()));
+  const Listeners& listeners = announced->listeners;
+  EXPECT_TRUE(is_same_file(add->descriptors[1].get(), listeners[WEFT_LISTENER_INBOUND_V4].get()));
+  EXPECT_TRUE(is_same_file(add->descriptors[2].get(), listeners[WEFT_LISTENER_OUTBOUND_V4].get()));
+  EXPECT_TRUE(is_same_file(add->descriptors[3].get(), listeners[WEFT_LISTENER_DNS_V6].get()));
 }
 
 TEST_F(ZdsTest, PodsThatComeAndGoAreToldOneAtATime) {
@@ -218,7 +224,7 @@ TEST_F(ZdsTest, SecondZtunnelIsToldEverythingBesideTheFirst) {
   newer.say(testing::kHelloForListeners);
   const auto add = newer.next();
   ASSERT_TRUE(add);
-  EXPECT_EQ(add->descriptors.size(), 3u);
+  EXPECT_EQ(add->descriptors.size(), 4u);
   newer.ack();
   witness_.wait_for("told u-1");
   EXPECT_EQ(thread_.on_loop([&] { return server_->ztunnels().size(); }), 2u);

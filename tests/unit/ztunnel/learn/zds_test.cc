@@ -60,8 +60,8 @@ TEST(ZdsMessageTest, TakesDescriptorsInTheOrderOfTheListeners) {
   auto decoded = decode_zds(packet(add_request(), std::move(fds)));
   ASSERT_TRUE(decoded) << decoded.error().to_string();
   const auto pod = std::get<AddPod>(*decoded).pod;
-  EXPECT_EQ(pod->outbound_listener.get(), outbound);
-  EXPECT_EQ(pod->inbound_listener.get(), inbound);
+  EXPECT_EQ(pod->listener(ListenerKind::kOutboundV4).get(), outbound);
+  EXPECT_EQ(pod->listener(ListenerKind::kInboundV4).get(), inbound);
   EXPECT_NE(fcntl(inbound, F_GETFL) & O_NONBLOCK, 0);
   EXPECT_EQ(pod->name + "/" + pod->ns + "/" + pod->service_account, "a/shop/sa");
 }
@@ -92,7 +92,7 @@ TEST(ZdsMessageTest, RefusesWhatIsWrongAndClosesItsDescriptors) {
   request.mutable_add()->mutable_listeners()->RemoveLast();
   fds = descriptors();
   fds.pop_back();
-  EXPECT_THAT(error(request, std::move(fds)), HasSubstr("expected INBOUND_V4 and OUTBOUND_V4"));
+  EXPECT_THAT(error(request, std::move(fds)), HasSubstr("at least INBOUND_V4 and OUTBOUND_V4"));
   request.mutable_add()->clear_listeners();
   EXPECT_THAT(error(request, descriptors()), HasSubstr("without listeners"));
   EXPECT_THAT(error(add_request(""), descriptors()), HasSubstr("uid: expected 1 to 256"));
@@ -110,6 +110,41 @@ TEST(ZdsMessageTest, RefusesWhatIsWrongAndClosesItsDescriptors) {
   EXPECT_THAT(decode_zds({"\xff\xff", {}, false}).error().to_string(), HasSubstr("not a Work"));
   EXPECT_THAT(decode_zds({"", {}, true}).error().to_string(), HasSubstr("more bytes"));
   EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST(ZdsMessageTest, TakesSocketsOfEachKindAndRefusesTheWrongKindOfSocket) {
+  const auto decode = [](pb::Listener kind, Fd socket) {
+    auto request = add_request();
+    request.mutable_add()->add_listeners(kind);
+    auto fds = descriptors();
+    fds.push_back(std::move(socket));
+    return decode_zds(packet(request, std::move(fds)));
+  };
+  const auto error = [&](pb::Listener kind, Fd socket) {
+    const auto decoded = decode(kind, std::move(socket));
+    return decoded ? std::string("accepted") : decoded.error().to_string();
+  };
+  const auto datagrams = [](int family) {
+    return Fd(socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  };
+  const auto listening_v6 = [] {
+    Fd fd(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(listen(fd.get(), 1), 0);
+    return fd;
+  };
+  const auto dns = decode(pb::DNS_V4, datagrams(AF_INET));
+  ASSERT_TRUE(dns) << dns.error().to_string();
+  const auto pod = std::get<AddPod>(*dns).pod;
+  EXPECT_TRUE(pod->listener(ListenerKind::kDnsV4));
+  EXPECT_NE(fcntl(pod->listener(ListenerKind::kDnsV4).get(), F_GETFL) & O_NONBLOCK, 0);
+  EXPECT_FALSE(pod->listener(ListenerKind::kInboundV6));
+  EXPECT_EQ(error(pb::DNS_V6, datagrams(AF_INET6)), "accepted");
+  EXPECT_EQ(error(pb::INBOUND_V6, listening_v6()), "accepted");
+  EXPECT_EQ(error(pb::OUTBOUND_V6, listening_v6()), "accepted");
+  EXPECT_THAT(error(pb::DNS_V4, listening_socket()), HasSubstr("not a datagram socket"));
+  EXPECT_THAT(error(pb::OUTBOUND_V6, datagrams(AF_INET6)), HasSubstr("not a listening socket"));
+  EXPECT_THAT(error(pb::DNS_V6, datagrams(AF_INET)), HasSubstr("not a socket of IPv6"));
+  EXPECT_THAT(error(pb::INBOUND_V6, listening_socket()), HasSubstr("not a socket of IPv6"));
 }
 
 struct RecordingSink final : PodSink {
@@ -131,8 +166,8 @@ std::shared_ptr<Pod> pod(const std::string& uid) {
   result->ns = "shop";
   result->service_account = "sa";
   result->netns = own_netns();
-  result->inbound_listener = listening_socket();
-  result->outbound_listener = listening_socket();
+  result->listener(ListenerKind::kInboundV4) = listening_socket();
+  result->listener(ListenerKind::kOutboundV4) = listening_socket();
   return result;
 }
 
@@ -169,10 +204,20 @@ TEST(PodTableTest, APodThatIsNamedAgain) {
 
   // Copies of the same sockets: the agent only lost the connection.
   auto same = pod("a");
-  same->inbound_listener = copy_of(first->inbound_listener);
-  same->outbound_listener = copy_of(first->outbound_listener);
+  same->listener(ListenerKind::kInboundV4) = copy_of(first->listener(ListenerKind::kInboundV4));
+  same->listener(ListenerKind::kOutboundV4) = copy_of(first->listener(ListenerKind::kOutboundV4));
   EXPECT_TRUE(table.add(same));
   EXPECT_THAT(sink.take(), IsEmpty());
+
+  // The same ones and one more, or one less: another set.
+  auto more = pod("a");
+  more->listeners[0] = copy_of(first->listeners[0]);
+  more->listeners[1] = copy_of(first->listeners[1]);
+  more->listener(ListenerKind::kDnsV4) = own_netns();
+  EXPECT_TRUE(table.add(more));
+  EXPECT_THAT(sink.take(), ElementsAre("+a"));
+  EXPECT_TRUE(table.add(first));
+  EXPECT_THAT(sink.take(), ElementsAre("+a"));
 
   // Other listeners in the same netns: taken over, the first is not removed.
   const auto restarted = pod("a");
