@@ -17,7 +17,7 @@ struct Room {
 };
 
 const std::vector<std::string_view> kFloor{"ztunnel/base", "ztunnel/runtime", "ztunnel/tls",
-                                           "ztunnel/http"};
+                                           "ztunnel/http", "ztunnel/dns"};
 
 std::vector<std::string_view> with_floor(std::vector<std::string_view> rooms) {
   rooms.insert(rooms.end(), kFloor.begin(), kFloor.end());
@@ -34,6 +34,7 @@ const std::vector<Room>& rooms() {
       {"ztunnel/runtime", {"ztunnel/base"}},
       {"ztunnel/tls", {"ztunnel/base", "ztunnel/runtime"}},
       {"ztunnel/http", {"ztunnel/base", "ztunnel/runtime", "ztunnel/tls"}},
+      {"ztunnel/dns", {"ztunnel/base", "ztunnel/runtime"}},
       {"ztunnel/policy", {"ztunnel/base", "proto"}},
       {"ztunnel/hbone", with_floor({})},
       {"ztunnel/telemetry", with_floor({"proto"})},

@@ -24,8 +24,8 @@ Result<int> own_netns() {
   return own.get();
 }
 
-Result<Fd> make_socket(int family) {
-  Fd made(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+Result<Fd> make_socket(int family, int type = SOCK_STREAM, int protocol = 0) {
+  Fd made(socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
   if (!made) return fail_errno(errno, "making a socket");
   return made;
 }
@@ -103,13 +103,16 @@ Result<void> remove_stale(const std::string& path, const sockaddr_storage& addre
 }  // namespace
 
 Result<Fd> tcp_socket_in(int netns_fd, const IpAddress& family_of) {
-  const int family = family_of.is_v4() ? AF_INET : AF_INET6;
-  if (netns_fd < 0) return make_socket(family);
+  return socket_in(netns_fd, family_of.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM, 0);
+}
+
+Result<Fd> socket_in(int netns_fd, int family, int type, int protocol) {
+  if (netns_fd < 0) return make_socket(family, type, protocol);
   const int own = TRY(own_netns());
   if (setns(netns_fd, CLONE_NEWNET) != 0) {
     return fail_errno(errno, "entering a network namespace");
   }
-  Result<Fd> made = make_socket(family);
+  Result<Fd> made = make_socket(family, type, protocol);
   // A thread that stays in a pod's namespace would make every later socket there.
   CHECK(setns(own, CLONE_NEWNET) == 0);
   return made;

@@ -47,8 +47,9 @@ struct DialOptions {
 Task<Result<std::unique_ptr<SocketStream>>> dial(Loop& loop, SocketAddress to, DialOptions options);
 Task<Result<std::unique_ptr<SocketStream>>> dial_unix(Loop& loop, std::string path);
 
-// Makes a non-blocking, close-on-exec TCP socket inside a network namespace: socket(2) between two
+// Makes a non-blocking, close-on-exec socket inside a network namespace: socket(2) between two
 // setns(2) on this thread, with nothing awaited between. netns_fd -1: the process's own.
+Result<Fd> socket_in(int netns_fd, int family, int type, int protocol);
 Result<Fd> tcp_socket_in(int netns_fd, const IpAddress& family_of);
 Result<Fd> listen_in(int netns_fd, const SocketAddress& address, int backlog);
 Result<Fd> listen_unix(const std::string& path, mode_t mode);
