@@ -74,7 +74,7 @@ LearnerImpl::LearnerImpl(runtime::Loop& loop, LearnerConfig config, LearnerOutsi
       config_(std::move(config)),
       outside_(std::move(outside)),
       hub_(config_.node_name, config_.cluster_id),
-      builder_(config_.cluster_id),
+      builder_(config_.cluster_id, config_.network),
       state_(std::make_shared<const State>(std::make_shared<const State::Data>())),
       authority_(loop, *outside_.ca_channels),
       identities_(loop, authority_, *this,

@@ -1,7 +1,5 @@
 #include "ztunnel/learn/resources.h"
 
-#include "ztunnel/base/log.h"
-
 #include <algorithm>
 
 namespace weft::learn {
@@ -43,6 +41,79 @@ std::string type_name(pb::WorkloadType type) {
   }
 }
 
+IpFamilies families_of(pb::IPFamilies families) {
+  switch (families) {
+    case pb::IPV4_ONLY:
+      return IpFamilies::kV4;
+    case pb::IPV6_ONLY:
+      return IpFamilies::kV6;
+    case pb::DUAL:
+      return IpFamilies::kDual;
+    default:
+      return IpFamilies::kAny;
+  }
+}
+
+Result<void> add_scope(int scope, std::vector<Scope>& scopes) {
+  using Balancing = pb::LoadBalancing;
+  static const std::unordered_map<int, Scope> kScopes = {
+      {Balancing::REGION, Scope::kRegion},   {Balancing::ZONE, Scope::kZone},
+      {Balancing::SUBZONE, Scope::kSubzone}, {Balancing::NODE, Scope::kNode},
+      {Balancing::CLUSTER, Scope::kCluster}, {Balancing::NETWORK, Scope::kNetwork}};
+  if (scope == Balancing::UNSPECIFIED_SCOPE) return {};
+  const auto known = kScopes.find(scope);
+  if (known == kScopes.end()) {
+    return wrong("load_balancing.routing_preference",
+                 "expected a known scope, got " + std::to_string(scope));
+  }
+  if (std::ranges::find(scopes, known->second) == scopes.end()) scopes.push_back(known->second);
+  return {};
+}
+
+// What is not known is refused: traffic that was to stay on its node must not leave it silently.
+Result<Balancing> parse_balancing(const pb::Service& from) {
+  Balancing balancing;
+  switch (from.load_balancing().mode()) {
+    case pb::LoadBalancing::UNSPECIFIED_MODE:
+      break;
+    case pb::LoadBalancing::STRICT:
+      balancing.mode = Balancing::Mode::kStrict;
+      break;
+    case pb::LoadBalancing::FAILOVER:
+      balancing.mode = Balancing::Mode::kFailover;
+      break;
+    case pb::LoadBalancing::PASSTHROUGH:
+      balancing.mode = Balancing::Mode::kPassthrough;
+      break;
+    default:
+      return wrong("load_balancing.mode",
+                   "expected a known mode, got " + std::to_string(from.load_balancing().mode()));
+  }
+  for (const int scope : from.load_balancing().routing_preference()) {
+    TRY(add_scope(scope, balancing.scopes));
+  }
+  balancing.unready_too = from.load_balancing().health_policy() == pb::LoadBalancing::ALLOW_ALL;
+  balancing.client_affinity = from.has_session_affinity();
+  return balancing;
+}
+
+Result<void> parse_vips(const pb::Service& from, const std::string& network, Service& service) {
+  for (const pb::NetworkAddress& address : from.addresses()) {
+    if (address.network() != network) continue;
+    Result<IpAddress> vip = IpAddress::from_bytes(address.address());
+    if (!vip) return Fail(std::move(vip.error()).in("addresses"));
+    const uint32_t whole = vip->is_v4() ? 32 : 128;
+    if (!address.has_length() || address.length() == whole) {
+      service.vips.push_back(*vip);
+      continue;
+    }
+    Result<Cidr> range = Cidr::make(*vip, address.length());
+    if (!range) return Fail(std::move(range.error()).in("addresses"));
+    service.vip_ranges.push_back(*range);
+  }
+  return {};
+}
+
 Result<SpiffeId> parse_identity(const pb::Workload& from) {
   const SpiffeId id{from.trust_domain().empty() ? "cluster.local" : from.trust_domain(),
                     from.namespace_(),
@@ -62,7 +133,8 @@ UidParts split_uid(std::string_view uid) {
   return {uid.substr(0, group), uid.substr(kind + 1, ns - kind - 1)};
 }
 
-Result<std::shared_ptr<const Workload>> parse_workload(const pb::Workload& from) {
+Result<std::shared_ptr<const Workload>> parse_workload(const pb::Workload& from,
+                                                       const std::string& network) {
   if (from.uid().empty()) return wrong("uid", "expected a name");
   auto workload = std::make_shared<Workload>();
   workload->uid = from.uid();
@@ -82,6 +154,11 @@ Result<std::shared_ptr<const Workload>> parse_workload(const pb::Workload& from)
     if (!address) return Fail(std::move(address.error()).in("addresses"));
     workload->addresses.push_back(*address);
   }
+  workload->hostname = from.hostname();
+  workload->network = from.network();
+  workload->other_network = from.network() != network;
+  workload->locality = {from.locality().region(), from.locality().zone(),
+                        from.locality().subzone()};
   switch (from.tunnel_protocol()) {
     case pb::NONE:
       break;
@@ -93,6 +170,7 @@ Result<std::shared_ptr<const Workload>> parse_workload(const pb::Workload& from)
                    "expected NONE or HBONE, got " + std::to_string(from.tunnel_protocol()));
   }
   workload->healthy = from.status() == pb::HEALTHY;
+  workload->serving_while_terminating = !workload->healthy && from.serving_while_terminating();
   workload->capacity = from.has_capacity() ? from.capacity().value() : 1;
   for (const auto& [key, ports] : from.services()) {
     workload->services[key] = TRY(parse_ports(ports.ports(), "services[" + key + "]"));
@@ -101,35 +179,37 @@ Result<std::shared_ptr<const Workload>> parse_workload(const pb::Workload& from)
                                           from.authorization_policies().end());
   workload->host_network = from.network_mode() == pb::HOST_NETWORK;
   workload->has_waypoint = from.has_waypoint();
+  workload->registry_only = from.registry_only();
+  workload->pod_hostname = from.pod_hostname();
+  workload->pod_subdomain = from.pod_subdomain();
   return workload;
 }
 
-Result<std::shared_ptr<const Service>> parse_service(const pb::Service& from) {
+Result<std::shared_ptr<const Service>> parse_service(const pb::Service& from,
+                                                     const std::string& network) {
   if (from.hostname().empty()) return wrong("hostname", "expected a name");
   if (from.namespace_().empty()) return wrong("namespace", "expected a name");
   auto service = std::make_shared<Service>();
   service->name = from.name();
   service->ns = from.namespace_();
   service->hostname = from.hostname();
-  for (const pb::NetworkAddress& address : from.addresses()) {
-    Result<IpAddress> vip = IpAddress::from_bytes(address.address());
-    if (!vip) return Fail(std::move(vip.error()).in("addresses"));
-    const uint32_t whole = vip->is_v4() ? 32 : 128;
-    if (address.has_length() && address.length() != whole) {
-      log::warn("xds")
-          .field("service", from.namespace_() + "/" + from.hostname())
-          .field("prefix", vip->to_string() + "/" + std::to_string(address.length()))
-          .say("a service address that is a prefix is not served");
-      continue;
-    }
-    service->vips.push_back(*vip);
-  }
+  TRY(parse_vips(from, network, *service));
   service->ports = TRY(parse_ports(from.ports(), "ports"));
+  for (const pb::Port& port : from.ports()) {
+    if (!port.name().empty()) {
+      service->port_names[static_cast<uint16_t>(port.service_port())] = port.name();
+    }
+  }
   for (const std::string& name : from.subject_alt_names()) {
     // Other kinds of names cannot be an identity of ours; leaving them out only accepts fewer.
     if (auto id = SpiffeId::parse(name)) service->subject_alt_names.push_back(std::move(*id));
   }
   service->has_waypoint = from.has_waypoint() || from.weighted_waypoints_size() > 0;
+  service->balancing = TRY(parse_balancing(from));
+  service->families = families_of(from.ip_families());
+  service->canonical = from.canonical();
+  service->only_own_namespace = from.visibility() == pb::NAMESPACE;
+  service->external_name = from.external_name();
   return service;
 }
 

@@ -10,10 +10,13 @@
 
 namespace weft::learn {
 
-Result<std::shared_ptr<const Workload>> parse_workload(const istio::workload::Workload& from);
+// `network`: ours.
+Result<std::shared_ptr<const Workload>> parse_workload(const istio::workload::Workload& from,
+                                                       const std::string& network);
 
-// Without endpoints: these are joined from the workloads.
-Result<std::shared_ptr<const Service>> parse_service(const istio::workload::Service& from);
+// Without endpoints: these are joined from the workloads. Addresses of other networks are left out.
+Result<std::shared_ptr<const Service>> parse_service(const istio::workload::Service& from,
+                                                     const std::string& network);
 
 // The parts of a uid "cluster/group/kind/namespace/name[/section]".
 struct UidParts {

@@ -2,6 +2,8 @@
 
 #include "ztunnel/learn/state_data.h"
 
+#include <algorithm>
+
 namespace weft::learn {
 namespace {
 
@@ -12,6 +14,11 @@ typename Map::mapped_type find_in(const Map& map, const Key& key) {
 }
 
 }  // namespace
+
+const PortCandidates* Service::candidates_for(uint16_t port) const {
+  const auto found = std::ranges::lower_bound(candidates, port, {}, &PortCandidates::port);
+  return found == candidates.end() || found->port != port ? nullptr : &*found;
+}
 
 std::shared_ptr<const Workload> State::workload_by_ip(const IpAddress& ip) const {
   return find_in(data_->workloads_by_ip, ip);
@@ -29,8 +36,11 @@ std::shared_ptr<const Workload> State::workload_of_pod(std::string_view ns,
   return find_in(data_->pods, key);
 }
 
-std::shared_ptr<const Service> State::service_by_vip(const IpAddress& vip) const {
-  return find_in(data_->services_by_vip, vip);
+std::shared_ptr<const Service> State::service_by_address(const IpAddress& ip,
+                                                         std::string_view client_ns) const {
+  if (auto service = data_->vips.exact(ip, client_ns)) return service;
+  if (data_->workloads_by_ip.contains(ip)) return nullptr;
+  return data_->vips.in_range(ip, client_ns);
 }
 
 std::shared_ptr<const Service> State::service_by_key(std::string_view ns_and_hostname) const {

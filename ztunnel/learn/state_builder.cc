@@ -16,6 +16,14 @@ bool is_pod(const Workload& workload) {
   return parts.kind.empty() || parts.kind == "Pod";
 }
 
+std::vector<Cidr> ranges_of(const Service& service) {
+  std::vector<Cidr> ranges = service.vip_ranges;
+  for (const IpAddress& ip : service.vips) {
+    if (const auto whole = Cidr::make(ip, ip.is_v4() ? 32 : 128)) ranges.push_back(*whole);
+  }
+  return ranges;
+}
+
 template <class Message>
 Result<Message> unpack(const XdsResource& resource, std::string_view type) {
   if (resource.resource().type_url() != type) {
@@ -36,7 +44,8 @@ Result<void> check_name(const XdsResource& resource, const std::string& expected
 
 }  // namespace
 
-StateBuilder::StateBuilder(std::string cluster_id) : cluster_id_(std::move(cluster_id)) {}
+StateBuilder::StateBuilder(std::string cluster_id, std::string network)
+    : cluster_id_(std::move(cluster_id)), network_(std::move(network)) {}
 
 std::vector<StateBuilder::Rejection> StateBuilder::apply(const DeltaResponse& response) {
   std::vector<Rejection> rejections;
@@ -70,12 +79,12 @@ Result<void> StateBuilder::apply_address(const XdsResource& resource) {
   const bool changes_kind =
       known != addresses_.end() && known->second.is_workload != address.has_workload();
   if (address.has_workload()) {
-    auto workload = TRY(parse_workload(address.workload()));
+    auto workload = TRY(parse_workload(address.workload(), network_));
     TRY(check_name(resource, workload->uid));
     if (changes_kind) remove_address(resource.name());
     put_workload(std::move(workload));
   } else {
-    auto service = TRY(parse_service(address.service()));
+    auto service = TRY(parse_service(address.service(), network_));
     TRY(check_name(resource, service->ns + "/" + service->hostname));
     if (changes_kind) remove_address(resource.name());
     put_service(resource.name(), std::move(service));
@@ -98,10 +107,6 @@ bool StateBuilder::wins(const Workload& one, const Workload& other) const {
                       std::string_view(w.uid));
   };
   return rank(one) < rank(other);
-}
-
-bool StateBuilder::wins(const Service& one, const Service& other) const {
-  return std::tie(one.ns, one.hostname) < std::tie(other.ns, other.hostname);
 }
 
 template <class Map, class Key>
@@ -178,8 +183,8 @@ void StateBuilder::remove_service(const std::string& key) {
 void StateBuilder::rebuild_service(const std::string& key) {
   const auto present = data_.services.find(key);
   if (present != data_.services.end()) {
-    for (const IpAddress& vip : present->second->vips) {
-      unclaim(data_.services_by_vip, vip_claims_, vip, present->second);
+    for (const Cidr& range : ranges_of(*present->second)) {
+      data_.vips.remove(range, present->second);
     }
     data_.services.erase(present);
   }
@@ -196,9 +201,8 @@ void StateBuilder::rebuild_service(const std::string& key) {
       }
     }
   }
-  for (const IpAddress& vip : service->vips) {
-    claim(data_.services_by_vip, vip_claims_, vip, std::shared_ptr<const Service>(service));
-  }
+  service->candidates = candidates_of(*service);
+  for (const Cidr& range : ranges_of(*service)) data_.vips.add(range, service);
   data_.services[key] = std::move(service);
 }
 

@@ -34,8 +34,9 @@ class StateBuilder {
   static constexpr size_t kAddressesMax = 1'000'000;
   static constexpr size_t kPoliciesMax = 100'000;
 
-  // `cluster_id`: whose pods win where two clusters' pods have one name or address.
-  explicit StateBuilder(std::string cluster_id);
+  // `cluster_id`: whose pods win where two clusters' pods have one name or address. `network`:
+  // ours; addresses of another one mean nothing here, and its workloads cannot be reached.
+  explicit StateBuilder(std::string cluster_id, std::string network = "");
 
   struct Rejection {
     std::string name;
@@ -85,9 +86,9 @@ class StateBuilder {
   void unclaim(Map& table, std::map<Key, std::vector<typename Map::mapped_type>>& claims,
                const Key& key, const typename Map::mapped_type& value);
   bool wins(const Workload& one, const Workload& other) const;
-  bool wins(const Service& one, const Service& other) const;
 
   std::string cluster_id_;
+  std::string network_;
   State::Data data_;
   StringMap<Stored> addresses_;
   StringMap<Stored> authorizations_;
@@ -100,7 +101,6 @@ class StateBuilder {
   // Several may claim one address or pod name; the first of each vector is in force.
   std::map<IpAddress, std::vector<std::shared_ptr<const Workload>>> ip_claims_;
   std::map<std::string, std::vector<std::shared_ptr<const Workload>>> pod_claims_;
-  std::map<IpAddress, std::vector<std::shared_ptr<const Service>>> vip_claims_;
 };
 
 }  // namespace weft::learn

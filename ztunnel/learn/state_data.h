@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ztunnel/learn/state.h"
+#include "ztunnel/learn/vips.h"
 
 #include <functional>
 #include <memory>
@@ -27,7 +28,7 @@ struct State::Data {
   std::unordered_map<IpAddress, std::shared_ptr<const Workload>> workloads_by_ip;
   StringMap<std::shared_ptr<const Workload>> pods;     // by "namespace/name"
   StringMap<std::shared_ptr<const Service>> services;  // by "namespace/hostname"
-  std::unordered_map<IpAddress, std::shared_ptr<const Service>> services_by_vip;
+  VipTable vips;
   StringMap<std::shared_ptr<const policy::Policy>> policies;  // by "namespace/name"
   policy::PolicyList global_policies;
   StringMap<policy::PolicyList> namespace_policies;

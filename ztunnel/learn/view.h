@@ -83,6 +83,7 @@ class View {
 struct LearnerConfig {
   std::string node_name;
   std::string cluster_id = "Kubernetes";
+  std::string network;  // ours, as control names it; empty: of a mesh that has only one
   std::string trust_domain = "cluster.local";
   std::string control_address;      // "ip:port" of xDS and CA
   std::string control_server_name;  // what its certificate must prove

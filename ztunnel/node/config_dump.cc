@@ -83,6 +83,9 @@ Struct service_entry(const learn::Service& service) {
   for (const IpAddress& ip : service.vips) {  // "network/address"; the network's name is empty
     vips.add_values()->set_string_value("/" + ip.to_string());
   }
+  for (const Cidr& range : service.vip_ranges) {
+    vips.add_values()->set_string_value("/" + range.to_string());
+  }
   set_ports(entry, "ports", service.ports);
   ListValue& names = list(entry, "subjectAltNames");
   for (const SpiffeId& name : service.subject_alt_names) {

@@ -8,6 +8,7 @@
 #include "ztunnel/node/route.h"
 #include "ztunnel/node/same_node.h"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -98,17 +99,83 @@ Task<Upstream> open_workload(PodProxy& proxy, std::shared_ptr<const learn::Workl
   co_return co_await open_tunnel(proxy, *source, route, to, client, report);
 }
 
+// The addresses of a workload that is known by its name, the most promising first: one that has not
+// failed lately and is of the asked family. At most kAttemptsMax.
+Task<Result<std::vector<IpAddress>>> look_up(PodProxy& proxy, std::string host,
+                                             SocketAddress original, uint16_t port) {
+  WorkerContext& context = proxy.context();
+  if (context.resolver == nullptr) {
+    co_return fail(Code::kUnavailable, "there is nobody to look up host names");
+  }
+  auto found = CO_TRY(co_await context.resolver->resolve(std::move(host), proxy.shared_pod()));
+  if (found.empty()) co_return fail(Code::kNotFound, "the name has no address");
+  std::ranges::shuffle(found, context.random);
+  const auto now = context.loop.now();
+  std::ranges::sort(found, {}, [&](const IpAddress& ip) {
+    return std::pair(context.endpoint_memory.is_avoided({ip, port}, now),
+                     ip.is_v4() != original.ip.is_v4());
+  });
+  found.resize(std::min(found.size(), kAttemptsMax));
+  co_return found;
+}
+
+// The endpoint's fault: another one may do better.
+bool is_worth_another(const PodProxy& proxy, const Refusal& refusal) {
+  return refusal.flag == Flag::kConnect && !proxy.stopping();
+}
+
+// To one address of a workload; its endpoint is remembered where it fails.
+Task<Upstream> try_address(PodProxy& proxy, std::shared_ptr<const learn::Workload> source,
+                           SocketAddress client, const Route& route, ToWorkload to,
+                           Report& report) {
+  Upstream upstream = co_await open_workload(proxy, source, client, route, to, report);
+  EndpointMemory& memory = proxy.context().endpoint_memory;
+  if (upstream) {
+    memory.succeeded(to.address);
+  } else if (route.service && is_worth_another(proxy, upstream.error())) {
+    memory.failed(to.address, proxy.context().loop.now());
+  }
+  co_return upstream;
+}
+
+// To a workload; one that is known by its name is looked up, and its addresses tried in turn.
+Task<Upstream> try_workload(PodProxy& proxy, std::shared_ptr<const learn::Workload> source,
+                            SocketAddress client, SocketAddress original, const Route& route,
+                            ToWorkload to, Report& report) {
+  if (!to.address.ip.is_unspecified()) {
+    co_return co_await try_address(proxy, source, client, route, to, report);
+  }
+  const std::string host = to.workload->hostname;
+  report.destination(to.workload);
+  auto found = co_await look_up(proxy, host, original, to.address.port);
+  if (!found) {
+    co_return refuse(std::move(found.error()).in("looking up " + host), Flag::kConnect);
+  }
+  std::optional<Refusal> first;
+  for (const IpAddress& ip : *found) {
+    to.address.ip = ip;
+    Upstream upstream = co_await try_address(proxy, source, client, route, to, report);
+    if (upstream || !is_worth_another(proxy, upstream.error())) co_return upstream;
+    if (!first) first = std::move(upstream.error());
+  }
+  co_return std::unexpected(std::move(*first));
+}
+
 // Chooses and opens the way to the destination. An endpoint of a service that cannot be connected
 // to is replaced by another before the client sees anything: nothing has been sent yet.
 Task<Upstream> open_upstream(PodProxy& proxy, const learn::State& state,
                              std::shared_ptr<const learn::Workload> source, SocketAddress client,
                              SocketAddress original, Report& report) {
   WorkerContext& context = proxy.context();
-  std::array<SocketAddress, kAttemptsMax> tried;
+  std::array<const learn::Workload*, kAttemptsMax> tried{};
   std::optional<Refusal> first;
   for (size_t attempt = 0; attempt < kAttemptsMax; ++attempt) {
-    const Choice choice{context.random(), std::span(tried).first(attempt), &context.endpoint_memory,
-                        context.loop.now()};
+    const Choice choice{.source = *source,
+                        .client = client.ip,
+                        .random = context.random(),
+                        .tried = std::span(tried).first(attempt),
+                        .memory = &context.endpoint_memory,
+                        .now = context.loop.now()};
     const Route route = choose_route(state, original, choice);
     if (route.service) report.destination_service(*route.service);
     if (const auto* nowhere = std::get_if<ToNowhere>(&route.destination)) {
@@ -118,16 +185,12 @@ Task<Upstream> open_upstream(PodProxy& proxy, const learn::State& state,
     const auto* to = std::get_if<ToWorkload>(&route.destination);
     if (to == nullptr) co_return co_await open_plain(proxy, original);
 
-    Upstream upstream = co_await open_workload(proxy, source, client, route, *to, report);
-    if (upstream) {
-      context.endpoint_memory.succeeded(to->address);
+    Upstream upstream = co_await try_workload(proxy, source, client, original, route, *to, report);
+    if (upstream || !route.service || !is_worth_another(proxy, upstream.error())) {
       co_return upstream;
     }
-    const bool is_endpoints_fault = upstream.error().flag == Flag::kConnect && !proxy.stopping();
-    if (!is_endpoints_fault || !route.service) co_return upstream;
-    context.endpoint_memory.failed(to->address, context.loop.now());
     if (!first) first = std::move(upstream.error());
-    tried[attempt] = to->address;
+    tried[attempt] = to->workload.get();
   }
   co_return std::unexpected(std::move(*first));
 }

@@ -3,6 +3,7 @@
 #include "ztunnel/hbone/pool.h"
 #include "ztunnel/learn/view.h"
 #include "ztunnel/node/endpoint_memory.h"
+#include "ztunnel/node/host_resolver.h"
 #include "ztunnel/node/report.h"
 #include "ztunnel/runtime/socket.h"
 #include "ztunnel/runtime/sync.h"
@@ -48,6 +49,7 @@ struct WorkerContext {
   EndpointMemory endpoint_memory;
   // The proxy of a pod of this node by its workload's uid; null where it is not ours.
   std::function<PodProxy*(const learn::Workload&)> local_proxy;
+  HostResolver* resolver = nullptr;  // none: what is known by its name only is refused
 };
 
 // One pod on one worker: accepts from the pod's listeners and serves what comes. Every worker
@@ -68,6 +70,7 @@ class PodProxy {
 
   WorkerContext& context() { return context_; }
   const learn::Pod& pod() const { return *listeners_.back()->pod; }
+  std::shared_ptr<const learn::Pod> shared_pod() const { return listeners_.back()->pod; }
   hbone::Pool& pool() { return pool_; }
   bool stopping() const { return stopping_; }
 

@@ -14,13 +14,15 @@ namespace weft::node {
 
 // Where an outbound connection goes. Decided once, from one State; pure.
 
-// Not of the mesh: plain TCP to where the application wanted to go.
+// Not to a workload that is known: plain TCP to where the application wanted to go.
 struct ToOriginal {};
 
 // A workload of the mesh or a pod outside it, chosen as an endpoint or addressed directly.
 struct ToWorkload {
   std::shared_ptr<const learn::Workload> workload;
-  SocketAddress address;  // its IP and the port that its application listens on
+  // Its IP and the port that its application listens on. The IP is "::" where the workload is known
+  // by its host name only, which is then to be looked up.
+  SocketAddress address;
 };
 
 // Nowhere, and why: what the log says.
@@ -38,14 +40,21 @@ constexpr size_t kAttemptsMax = 3;
 
 // What choosing depends on besides the mesh itself.
 struct Choice {
+  const learn::Workload& source;
+  IpAddress client = {};  // the connection's own source address
   uint64_t random = 0;
-  std::span<const SocketAddress> tried = {};  // not again
+  std::span<const learn::Workload* const> tried = {};  // not again
   const EndpointMemory* memory = nullptr;  // not where others failed lately, if there is a choice
   EndpointMemory::Time now = {};
 };
 
-// One service VIP, one workload address, else original. Of a service, each healthy endpoint that
-// has the port is chosen with a probability in proportion to its capacity, as ztunnel does.
+// One service address, one workload address, one service range, else the original destination;
+// that only where the source may connect to what the mesh does not know.
+//
+// Of a service, the endpoints that have the port, are ready (or, where none is, are ending and
+// still serve) and have an address of the asked family (or, where none has, of the other). Among
+// them, as the service's scopes say: all, only those in all scopes of the client, or those in the
+// most. Of these by capacity, or always the same one for a client where the service wants that.
 Route choose_route(const learn::State& state, const SocketAddress& original, const Choice& choice);
 
 }  // namespace weft::node

@@ -48,6 +48,10 @@ const std::vector<weft::Flag>& known_flags() {
       {.name = "backend", .value = "uring|epoll|best", .help = "event loop", .fallback = "best"},
       {.name = "trust-domain", .value = "NAME", .fallback = "cluster.local"},
       {.name = "cluster-id", .value = "NAME", .fallback = "Kubernetes"},
+      {.name = "network",
+       .value = "NAME",
+       .help = "ours, where control names networks; workloads of others are refused",
+       .fallback = ""},
       {.name = "certificate-ttl",
        .value = "SECONDS",
        .help = "lifetime to ask the CA for",
@@ -94,6 +98,7 @@ learn::LearnerConfig learner_config(const Flags& flags, int64_t certificate_ttl_
   learn::LearnerConfig config;
   config.node_name = flags.get("node");
   config.cluster_id = flags.get("cluster-id");
+  config.network = flags.get("network");
   config.trust_domain = flags.get("trust-domain");
   config.control_address = flags.get("control");
   config.control_server_name = flags.get("control-name");

@@ -13,6 +13,19 @@ namespace {
 
 using weft::learn::State;
 
+void check_candidates(const State& state, const weft::learn::PortCandidates& port) {
+  for (const auto* tables : {&port.ready, &port.ending}) {
+    for (const auto& table : *tables) {
+      const auto* chosen =
+          table.pick({0, table.size()}, port.port, [](const auto&) { return true; });
+      CHECK((chosen == nullptr) == table.empty());
+      if (chosen == nullptr) continue;
+      CHECK(chosen->address.port != 0);
+      CHECK(state.workload_by_uid(chosen->workload->uid).get() == chosen->workload);
+    }
+  }
+}
+
 void check_tables(const State& state) {
   const State::Data& data = state.data();
   for (const auto& [ip, workload] : data.workloads_by_ip) {
@@ -22,13 +35,19 @@ void check_tables(const State& state) {
   for (const auto& [key, workload] : data.pods) {
     CHECK(state.workload_by_uid(workload->uid) == workload);
   }
-  for (const auto& [vip, service] : data.services_by_vip) {
-    CHECK(state.service_by_key(service->ns + "/" + service->hostname) == service);
+  for (const auto& [range, services] : data.vips.claims()) {
+    CHECK(!services.empty());
+    for (const auto& service : services) {
+      CHECK(state.service_by_key(service->ns + "/" + service->hostname) == service);
+    }
+    CHECK(data.vips.exact(range.address(), services.front()->ns) != nullptr ||
+          data.vips.in_range(range.address(), services.front()->ns) != nullptr);
   }
   for (const auto& [key, service] : data.services) {
     for (const auto& endpoint : service->endpoints) {
       CHECK(state.workload_by_uid(endpoint.workload->uid) == endpoint.workload);
     }
+    for (const auto& port : service->candidates) check_candidates(state, port);
   }
   for (const auto& [uid, workload] : data.workloads) {
     const auto policies = state.policies_for(*workload);

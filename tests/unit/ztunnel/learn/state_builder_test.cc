@@ -91,7 +91,7 @@ TEST_F(Builder, JoinsEndpointsInWhateverOrderTheyCome) {
   builder_.apply(more);
 
   const auto state = builder_.publish();
-  const auto service = state->service_by_vip(vip(7));
+  const auto service = state->service_by_address(vip(7), "shop");
   ASSERT_NE(service, nullptr);
   ASSERT_EQ(service->endpoints.size(), 2U);
   EXPECT_EQ(service->endpoints[0].workload->name, "b");
@@ -100,13 +100,13 @@ TEST_F(Builder, JoinsEndpointsInWhateverOrderTheyCome) {
   DeltaResponse removed = addresses();
   removed.add_removed_resources(pod_uid("b"));
   builder_.apply(removed);
-  EXPECT_EQ(builder_.publish()->service_by_vip(vip(7))->endpoints.size(), 1U);
+  EXPECT_EQ(builder_.publish()->service_by_address(vip(7), "shop")->endpoints.size(), 1U);
   EXPECT_EQ(service->endpoints.size(), 2U) << "a published service never changes";
 
   removed.clear_removed_resources();
   removed.add_removed_resources(kOrders);
   builder_.apply(removed);
-  EXPECT_EQ(builder_.publish()->service_by_vip(vip(7)), nullptr);
+  EXPECT_EQ(builder_.publish()->service_by_address(vip(7), "shop"), nullptr);
 }
 
 TEST_F(Builder, AnAddressThatTwoClaimGoesToTheOtherWhenOneLeaves) {
