@@ -2,6 +2,7 @@
 
 #include "agent/cli/commands.h"
 #include "agent/cli/sandbox_get.h"
+#include "agent/cli/sandbox_rollout.h"
 #include "agent/sandbox/apply.h"
 #include "agent/sandbox/lifecycle.h"
 #include "agent/sandbox/pod_space.h"
@@ -348,6 +349,12 @@ int run_get_here(const Args& args) {
                  [](const Flags& flags, const Layout& layout) { return run_get(flags, layout); });
 }
 
+int run_rollout_here(const Args& args) {
+  return when_up(
+      "rollout", rollout_flags(kName), 2, args,
+      [](const Flags& flags, const Layout& layout) { return run_rollout(flags, layout); });
+}
+
 }  // namespace
 
 int run_sandbox(const Args& args) {
@@ -360,6 +367,7 @@ int run_sandbox(const Args& args) {
        {"wait", "wait until every pod is ready", run_wait},
        {"exec", "run a command in a pod", run_exec},
        {"logs", "show what a pod, an agent, a ztunnel or control has printed", run_logs},
+       {"rollout", "restart ztunnel: a new one takes over, the old one drains", run_rollout_here},
        {"port-forward", "reach a pod's port on 127.0.0.1", run_port_forward},
        {"down", "remove everything of a sandbox", run_down},
        {"supervise", "", run_supervise, true},

@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 
 PATTERN = bytes(range(256)) * 256  # 64 KiB
 
@@ -238,6 +239,25 @@ def many(host, port, count, parallel):
     return {"failed": failed}
 
 
+def echo_for(host, port, seconds):
+    """Sends through an echo without a pause for so long; fails on the first byte that is not its own."""
+    connection = connect(host, port, 60)
+    end, sent = time.monotonic() + float(seconds), 0
+    while time.monotonic() < end:
+        connection.sendall(PATTERN)
+        back = b""
+        while len(back) < len(PATTERN):
+            chunk = connection.recv(len(PATTERN) - len(back))
+            if not chunk:
+                return {"bytes": sent, "end": "cut"}
+            back += chunk
+        if back != PATTERN:
+            return {"bytes": sent, "end": "wrong bytes"}
+        sent += len(PATTERN)
+    connection.shutdown(socket.SHUT_WR)
+    return {"bytes": sent, "end": "end" if connection.recv(1) == b"" else "bytes"}
+
+
 def how_it_ends(host, port):
     connection = connect(host, port)
     connection.sendall(b"now\n")
@@ -293,7 +313,8 @@ def watch_end(host, port):
 
 
 CLIENTS = {function.__name__: function for function in (
-    ask_who, first_line, half_close, download, both_ways, late_data, how_it_ends, do_reset, read_all, many)}
+    ask_who, first_line, half_close, download, both_ways, late_data, how_it_ends, do_reset, read_all, many,
+    echo_for)}
 STREAMS = {function.__name__: function for function in (converse, watch_end)}
 
 if __name__ == "__main__":

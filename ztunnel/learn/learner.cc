@@ -196,7 +196,7 @@ SpiffeId LearnerImpl::identity_of(const Pod& pod) const {
 }
 
 void LearnerImpl::pod_added(std::shared_ptr<const Pod> pod) {
-  identities_.want(identity_of(*pod));
+  if (!draining_) identities_.want(identity_of(*pod));
   hub_.pod_added(std::move(pod));
 }
 
@@ -264,7 +264,7 @@ Task<void> LearnerImpl::keep_parked() {
     co_await loop_.sleep(kParkDelay);
     park_dirty_ = false;
     // While the snapshot of pods is under way the agent still holds more than we claimed.
-    if (stopped_ || !agent_connected_) continue;
+    if (stopped_ || draining_ || !agent_connected_) continue;
     auto memfd = park(identities_.issued());
     if (memfd) {
       zds_.park(std::move(*memfd));

@@ -39,6 +39,7 @@ class LearnerImpl final : public Learner,
   std::unique_ptr<View> make_view(runtime::Loop& worker) override;
   runtime::Task<void> run() override;
   void stop() override;
+  void drain() override { draining_ = true; }
   LearnerStatus status() const override;
   std::shared_ptr<const State> state() const override { return state_; }
   std::vector<std::shared_ptr<const Pod>> pods() const override { return pods_.all(); }
@@ -84,6 +85,7 @@ class LearnerImpl final : public Learner,
   Pause park_pause_;
   bool park_dirty_ = false;
   bool stopped_ = false;
+  bool draining_ = false;
   bool control_connected_ = false;
   bool agent_connected_ = false;
   // Whose first response of this run is still out: what we have of them is the snapshot's.

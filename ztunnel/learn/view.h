@@ -126,8 +126,11 @@ class Learner {
   static Result<std::unique_ptr<Learner>> make(runtime::Loop& loop, LearnerConfig config);
   virtual ~Learner() = default;
   virtual std::unique_ptr<View> make_view(runtime::Loop& worker) = 0;
-  virtual runtime::Task<void> run() = 0;     // until stop()
-  virtual void stop() = 0;                   // the learner's thread only
+  virtual runtime::Task<void> run() = 0;  // until stop()
+  virtual void stop() = 0;                // the learner's thread only
+  // This ztunnel is about to end, and another may be taking over: no identity is asked for or
+  // parked any more. The learner's thread only.
+  virtual void drain() = 0;
   virtual LearnerStatus status() const = 0;  // the learner's thread only
   // What /config_dump shows; the learner's thread only. State is what was last published.
   virtual std::shared_ptr<const State> state() const = 0;

@@ -1,5 +1,6 @@
 #include "ztunnel/node/endpoints.h"
 
+#include "ztunnel/base/log.h"
 #include "ztunnel/node/config_dump.h"
 
 #include <google/protobuf/struct.pb.h>
@@ -31,55 +32,95 @@ Endpoints::Endpoints(runtime::Loop& loop, const telemetry::Registry& metrics,
     : loop_(loop),
       metrics_(metrics),
       learner_(learner),
-      admin_(learner, [] { kill(getpid(), SIGTERM); }) {}
-
-Result<void> Endpoints::listen() {
+      admin_(learner, [] { kill(getpid(), SIGTERM); }) {
   const IpAddress any = IpAddress::v4(0);
-  TRY(add({any, kMetricsPort}, [this](http::Request request) {
+  add({any, kMetricsPort}, [this](http::Request request) {
     if (request.path != "/metrics" && request.path != "/stats/prometheus") {
       return answer(not_found());
     }
     return answer({.content_type = std::string(telemetry::Registry::kContentType),
                    .body = metrics_.scrape()});
-  }));
-  TRY(add({any, kReadinessPort}, [this](http::Request request) {
+  });
+  add({any, kReadinessPort}, [this](http::Request request) {
     if (request.path != "/healthz/ready") return answer(not_found());
     const std::vector<std::string> reasons = not_ready_because(learner_.status());
     if (reasons.empty()) return answer({.body = "ready\n"});
     std::string body;
     for (const std::string& reason : reasons) body += reason + "\n";
     return answer({.status = 500, .body = std::move(body)});
-  }));
-  TRY(add({IpAddress::v4(INADDR_LOOPBACK), kAdminPort},
-          [this](http::Request request) { return answer(admin_.answer(request)); }));
-  return {};
+  });
+  add({IpAddress::v4(INADDR_LOOPBACK), kAdminPort},
+      [this](http::Request request) { return answer(admin_.answer(request)); });
 }
 
-Result<void> Endpoints::add(const SocketAddress& address, http::Handler handler) {
-  auto listener = runtime::listen_in(-1, address, kBacklog);
+void Endpoints::add(const SocketAddress& address, http::Handler handler) {
+  served_.push_back(std::make_unique<Served>(address, std::move(handler)));
+}
+
+Result<void> Endpoints::open(Served& served) {
+  auto listener = runtime::listen_in(-1, served.address, kBacklog);
   if (!listener) {
     return Fail(std::move(listener.error())
-                    .in("cannot listen on " + address.to_string() +
+                    .in("cannot listen on " + served.address.to_string() +
                         ": does another ztunnel run in this network namespace?"));
   }
-  auto served = std::make_unique<Served>();
-  served->listener = std::move(*listener);
-  served->handler = std::move(handler);
-  Served* raw = served.get();
-  served->acceptor = std::make_unique<runtime::Acceptor>(
-      loop_, served->listener.get(),
-      [this, raw](Fd connection) { return serve(loop_, std::move(connection), raw->handler); });
-  served_.push_back(std::move(served));
+  served.listener = std::move(*listener);
+  served.acceptor = std::make_unique<runtime::Acceptor>(
+      loop_, served.listener.get(), [this, &served](Fd connection) {
+        return serve(loop_, std::move(connection), served.handler);
+      });
   return {};
 }
 
+Task<Result<void>> Endpoints::listen(bool takeover) {
+  const auto end = loop_.now() + kPortsWait;
+  for (const auto& served : served_) {
+    while (true) {
+      const Result<void> opened = open(*served);
+      const bool taken = !opened && opened.error().code == Code::kUnavailable;
+      if (opened || (taken && takeover)) break;
+      if (!taken || loop_.now() >= end) co_return opened;
+      co_await loop_.sleep(kPortsTurn);
+    }
+  }
+  co_return Result<void>{};
+}
+
+void Endpoints::run(Served& served) { tasks_.spawn(served.acceptor->run()); }
+
 void Endpoints::start() {
-  for (const auto& served : served_) tasks_.spawn(served->acceptor->run());
+  bool complete = true;
+  for (const auto& served : served_) {
+    if (served->listener) {
+      run(*served);
+    } else {
+      complete = false;
+    }
+  }
+  if (!complete) tasks_.spawn(take_over());
+}
+
+// Until the ztunnel before us lets go of its ports, however long that takes.
+Task<void> Endpoints::take_over() {
+  log::info("ztunnel").say("another ztunnel answers on our ports; they are taken when it ends");
+  for (const auto& served : served_) {
+    while (!stopped_ && !served->listener) {
+      if (open(*served)) {
+        run(*served);
+      } else {
+        co_await loop_.sleep(kPortsTurn);
+      }
+    }
+  }
 }
 
 Task<void> Endpoints::stop() {
-  for (const auto& served : served_) served->acceptor->stop();
+  stopped_ = true;
+  for (const auto& served : served_) {
+    if (served->acceptor) served->acceptor->stop();
+  }
   co_await tasks_.join();
+  for (const auto& served : served_) served->listener.reset();
 }
 
 std::vector<std::string> not_ready_because(const learn::LearnerStatus& status) {

@@ -8,6 +8,7 @@
 #include "ztunnel/runtime/sync.h"
 #include "ztunnel/telemetry/metrics.h"
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
@@ -18,30 +19,44 @@ constexpr uint16_t kAdminPort = 15000;      // loopback: admin.h
 constexpr uint16_t kMetricsPort = 15020;    // /metrics, /stats/prometheus
 constexpr uint16_t kReadinessPort = 15021;  // /healthz/ready
 
+// How long a port may still be taken by a ztunnel that was killed just now: its io_uring holds
+// listeners until the kernel has torn it down, some ms as a rule.
+constexpr std::chrono::milliseconds kPortsWait{2'000};
+constexpr std::chrono::milliseconds kPortsTurn{20};
+
 // What ztunnel itself answers on, in its own network namespace: metrics, readiness, admin. On the
 // learner's loop, away from the workers.
+//
+// Where a ztunnel takes over from another in the same namespace, the older one answers until it is
+// asked to end, and then the younger: never both.
 class Endpoints {
  public:
   Endpoints(runtime::Loop& loop, const telemetry::Registry& metrics, const learn::Learner& learner);
 
-  // kUnavailable "port 15020 is in use: ..." where another process has one of the ports.
-  Result<void> listen();
+  // Takes kPortsWait at most. The error names the port that another process has; with
+  // `takeover` that is none: start() takes such ports once they are free.
+  runtime::Task<Result<void>> listen(bool takeover);
   void start();
-  runtime::Task<void> stop();
+  runtime::Task<void> stop();  // the ports are free behind it
 
  private:
   struct Served {
-    Fd listener;
+    SocketAddress address;
     http::Handler handler;
+    Fd listener;  // none: another ztunnel still has the port
     std::unique_ptr<runtime::Acceptor> acceptor;
   };
-  Result<void> add(const SocketAddress& address, http::Handler handler);
+  void add(const SocketAddress& address, http::Handler handler);
+  Result<void> open(Served& served);
+  void run(Served& served);
+  runtime::Task<void> take_over();
 
   runtime::Loop& loop_;
   const telemetry::Registry& metrics_;
   const learn::Learner& learner_;
   Admin admin_;
   std::vector<std::unique_ptr<Served>> served_;
+  bool stopped_ = false;
   runtime::TaskScope tasks_;
 };
 

@@ -80,7 +80,8 @@ Task<std::expected<Application, ConnectFailure>> open_application(
 }
 
 // Copies until the end; a change of policy that refuses the connection breaks it.
-Task<void> carry(runtime::ByteStream& downstream, Application& application, Report& report) {
+Task<void> carry(PodProxy& proxy, runtime::ByteStream& downstream, Application& application,
+                 Report& report) {
   report.opened();
   runtime::ByteStream* client = &downstream;
   runtime::ByteStream* server = application.stream.get();
@@ -90,7 +91,7 @@ Task<void> carry(runtime::ByteStream& downstream, Application& application, Repo
   });
   const auto broken = co_await relay(*client, *server, report.bytes);
   const auto& rejected = application.judged->rejected();
-  report.closed(rejected ? rejected : broken);
+  report.closed(rejected ? rejected : proxy.end_of(broken));
 }
 
 Task<std::expected<Application, ConnectFailure>> connect_phases(
@@ -139,7 +140,7 @@ Task<void> serve_connect(Tunnel tunnel, std::unique_ptr<hbone::IncomingConnect> 
     application->stream->abort();
     co_return;
   }
-  co_await carry(**stream, *application, report);
+  co_await carry(tunnel.proxy, **stream, *application, report);
 }
 
 // The handshake, as the pod's own identity.
@@ -201,7 +202,7 @@ Task<void> serve_plain(PodProxy& proxy, std::unique_ptr<SocketStream> downstream
     downstream->abort();
     co_return;
   }
-  co_await carry(*downstream, *application, report);
+  co_await carry(proxy, *downstream, *application, report);
 }
 
 }  // namespace

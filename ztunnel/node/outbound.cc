@@ -226,7 +226,7 @@ Task<void> serve_outbound(PodProxy& proxy, Fd connection) {
   }
   report.opened();
   const auto broken = co_await relay(downstream, **upstream, report.bytes);
-  report.closed(broken);
+  report.closed(proxy.end_of(broken));
 }
 
 }  // namespace weft::node

@@ -1,5 +1,6 @@
 #include "ztunnel/node/pod_proxy.h"
 
+#include "ztunnel/base/log.h"
 #include "ztunnel/node/inbound_policy.h"
 
 namespace weft::node {
@@ -75,13 +76,13 @@ Task<void> PodProxy::retire_listeners(Listeners& listeners) {
   listeners.stop();
 }
 
-Task<void> PodProxy::stop(std::chrono::milliseconds limit) {
+Task<void> PodProxy::stop(std::chrono::milliseconds limit, Error reason) {
   stopping_ = true;
   for (const auto& listeners : listeners_) listeners->stop();
   co_await acceptors_.join();  // what they had accepted by now is a guest
   for_each_breakable(&Breakable::drain_);
-  if (limit.count() == 0) break_all();
-  const runtime::Deadline deadline(context_.loop, limit, [this] { break_all(); });
+  if (limit.count() == 0) break_all(reason);
+  const runtime::Deadline deadline(context_.loop, limit, [this, &reason] { break_all(reason); });
   while (guests_ > 0) co_await quiet_.wait();
   co_await pool_.close(std::chrono::milliseconds(0));
 }
@@ -94,8 +95,16 @@ void PodProxy::for_each_breakable(std::function<void()> Breakable::* call) {
   }
 }
 
-void PodProxy::break_all() {
-  breaking_ = true;
+void PodProxy::break_all(const Error& reason) {
+  if (broken_) return;
+  broken_ = reason;
+  if (!breakables_.empty()) {
+    log::warn("ztunnel")
+        .field("pod", pod().ns + "/" + pod().name)
+        .field("open", static_cast<int64_t>(breakables_.size()))
+        .field("reason", reason.to_string())
+        .say("breaking what is still open");
+  }
   for_each_breakable(&Breakable::abort_);
 }
 
@@ -153,7 +162,7 @@ PodProxy::Breakable::Breakable(PodProxy& proxy, std::function<void()> abort,
     : proxy_(proxy), abort_(std::move(abort)), drain_(std::move(drain)) {
   proxy_.breakables_.insert(this);
   // Accepted before stop() and only here now.
-  if (proxy_.breaking_) {
+  if (proxy_.broken_) {
     abort_();
   } else if (proxy_.stopping_ && drain_) {
     drain_();

@@ -64,8 +64,14 @@ class PodProxy {
   // was queued on them is taken; connections that are open are not touched.
   void adopt(std::shared_ptr<const learn::Pod> pod);
   // Accepts nothing more, tells peers so (GOAWAY), lets what is open go on for `limit` at most,
-  // then breaks it, and returns when all of it has ended.
-  runtime::Task<void> stop(std::chrono::milliseconds limit);
+  // then breaks it for `reason`, and returns when all of it has ended.
+  runtime::Task<void> stop(std::chrono::milliseconds limit, Error reason);
+  // Of one that stops: breaks what is open before the limit. May end it.
+  void break_all(const Error& reason);
+  // How a relay of this pod's ended: `broken`, or else the reason why all of it was broken.
+  const std::optional<Error>& end_of(const std::optional<Error>& broken) const {
+    return broken && broken_ ? broken_ : broken;
+  }
   void retire(const SpiffeId& identity) { pool_.retire(identity); }
 
   WorkerContext& context() { return context_; }
@@ -143,7 +149,6 @@ class PodProxy {
     std::vector<std::unique_ptr<runtime::Acceptor>> acceptors;
   };
   void for_each_breakable(std::function<void()> Breakable::* call);
-  void break_all();
   runtime::Task<void> retire_listeners(Listeners& listeners);
   runtime::Task<void> serve(runtime::Task<void> connection);  // as a guest
 
@@ -156,7 +161,7 @@ class PodProxy {
   size_t guests_ = 0;
   runtime::Event quiet_;  // woken when a stopping proxy's last guest has left
   bool stopping_ = false;
-  bool breaking_ = false;  // the limit of stop() has passed
+  std::optional<Error> broken_;  // why everything is, or was, broken
 };
 
 // One captured connection of the pod's own processes.

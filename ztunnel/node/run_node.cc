@@ -3,6 +3,7 @@
 #include "ztunnel/base/flags.h"
 #include "ztunnel/base/log.h"
 #include "ztunnel/node/endpoints.h"
+#include "ztunnel/node/notify.h"
 #include "ztunnel/node/worker.h"
 
 #include <poll.h>
@@ -60,6 +61,10 @@ const std::vector<weft::Flag>& known_flags() {
        .value = "SECONDS",
        .help = "how long connections may go on after SIGTERM",
        .fallback = "5"},
+      {.name = "takeover",
+       .help = "another ztunnel serves this network namespace and is about to end: take its ports "
+               "when it does",
+       .kind = Kind::kSwitch},
       {.name = "log-level", .value = "error|warn|info|debug", .fallback = "info"},
   };
   return flags;
@@ -125,7 +130,20 @@ Result<std::vector<std::unique_ptr<Worker>>> make_workers(const Flags& flags,
   return workers;
 }
 
+// Before anything else is begun: an accidental second ztunnel must not touch the first one's pods.
+Task<void> listen_first(Loop& loop, Endpoints& endpoints, bool takeover, Result<void>& done) {
+  done = co_await endpoints.listen(takeover);
+  loop.stop();
+}
+
 Task<void> run_learner(learn::Learner& learner) { co_await learner.run(); }
+
+// For who started us and waits before it ends our predecessor: sd_notify(3).
+Task<void> tell_when_ready(Loop& loop, const learn::Learner& learner, const bool& ending) {
+  constexpr std::chrono::milliseconds kLookEvery{10};
+  while (!ending && !not_ready_because(learner.status()).empty()) co_await loop.sleep(kLookEvery);
+  if (!ending) notify_service_manager("READY=1");
+}
 
 // Ends things in the order in which they were made, once a signal has asked for it.
 struct Shutdown {
@@ -136,14 +154,19 @@ struct Shutdown {
   Endpoints& endpoints;
   std::vector<std::unique_ptr<Worker>>& workers;
   runtime::TaskScope& tasks;
+  bool ending = false;
   size_t running = 0;
   runtime::Event stopped = {};
 
   Task<void> run() {
     co_await loop.poll(signals, POLLIN);
+    ending = true;
+    notify_service_manager("STOPPING=1");
     log::info("ztunnel")
         .field("drain_s", drain_time.count())
         .say("signal received: accepting nothing more, letting connections end");
+    co_await endpoints.stop();  // first: a ztunnel that takes over waits for the ports
+    learner.drain();
     running = workers.size();
     for (const auto& worker : workers) {
       worker->request_stop(drain_time, [this] {
@@ -153,7 +176,6 @@ struct Shutdown {
       });
     }
     if (running > 0) co_await stopped.wait();
-    co_await endpoints.stop();
     learner.stop();
     co_await tasks.join();
     loop.stop();
@@ -178,7 +200,10 @@ Result<void> run(const Flags& flags) {
   std::unique_ptr<Loop> loop = TRY(make_loop(flags.get("backend")));
   auto learner = TRY(learn::Learner::make(*loop, learner_config(flags, ttl_s)));
   Endpoints endpoints(*loop, metrics, *learner);
-  TRY(endpoints.listen());
+  Result<void> listening;
+  loop->spawn(listen_first(*loop, endpoints, flags.has("takeover"), listening));
+  loop->run();
+  TRY(std::move(listening));
   auto workers = TRY(make_workers(flags, *learner, metrics, config));
 
   std::vector<std::thread> threads;
@@ -191,6 +216,7 @@ Result<void> run(const Flags& flags) {
   Shutdown shutdown{*loop,   signals.get(), std::chrono::seconds(drain_s), *learner, endpoints,
                     workers, tasks};
   loop->spawn(shutdown.run());
+  tasks.spawn(tell_when_ready(*loop, *learner, shutdown.ending));
   log::info("ztunnel")
       .bare("node", config.node_name)
       .bare("backend", runtime::to_string(loop->backend()))

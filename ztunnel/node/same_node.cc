@@ -14,14 +14,17 @@ class SameNodeStream final : public runtime::ByteStream {
                  std::unique_ptr<SocketStream> application,
                  std::unique_ptr<PodProxy::Judged> judged, std::unique_ptr<Report> report)
       : guest_(std::move(guest)),
+        destination_(destination),
         application_(std::move(application)),
-        breakable_(destination, [this] { abort(); }),
+        breakable_(destination, [this] { break_off(); }),
         judged_(std::move(judged)),
         report_(std::move(report)) {
     judged_->on_rejection([this] { abort(); });
     report_->opened();
   }
-  ~SameNodeStream() override { report_->closed(judged_->rejected()); }
+  ~SameNodeStream() override {
+    report_->closed(judged_->rejected() ? judged_->rejected() : destination_.end_of(broken_));
+  }
 
   Task<Result<Buffer>> read() override {
     Buffer bytes = CO_TRY(co_await application_->read());
@@ -34,9 +37,16 @@ class SameNodeStream final : public runtime::ByteStream {
   }
   Task<Result<void>> shutdown_write() override { return application_->shutdown_write(); }
   void abort() override { application_->abort(); }
+  // The pod is leaving, or its ztunnel: unlike an abort() from our user, whose report tells why.
+  void break_off() {
+    broken_ = Error(Code::kCancelled, "broken");
+    abort();
+  }
 
  private:
   PodProxy::Guest guest_;  // first: the destination's proxy may end with it
+  PodProxy& destination_;
+  std::optional<Error> broken_;
   std::unique_ptr<SocketStream> application_;
   PodProxy::Breakable breakable_;  // may abort at once: behind what that touches
   std::unique_ptr<PodProxy::Judged> judged_;

@@ -31,6 +31,7 @@ void Worker::request_stop(std::chrono::milliseconds limit, std::function<void()>
 }
 
 void Worker::pod_added(std::shared_ptr<const learn::Pod> pod) {
+  if (stopping_) return;  // for the next ztunnel
   const auto present = proxies_.find(pod->uid);
   if (present != proxies_.end()) {
     present->second->adopt(std::move(pod));
@@ -42,15 +43,22 @@ void Worker::pod_added(std::shared_ptr<const learn::Pod> pod) {
   proxies_.emplace(uid, std::move(proxy)).first->second->start();
 }
 
-void Worker::pod_removed(const std::string& uid) { drop(uid, std::chrono::milliseconds(0)); }
+void Worker::pod_removed(const std::string& uid) {
+  const Error reason(Code::kUnavailable, "the pod has left the mesh");
+  drop(uid, std::chrono::milliseconds(0), reason);
+  const std::set<PodProxy*> draining = draining_;  // one that breaks may end
+  for (PodProxy* proxy : draining) {
+    if (draining_.contains(proxy) && proxy->pod().uid == uid) proxy->break_all(reason);
+  }
+}
 
-void Worker::drop(const std::string& uid, std::chrono::milliseconds limit) {
+void Worker::drop(const std::string& uid, std::chrono::milliseconds limit, const Error& reason) {
   const auto found = proxies_.find(uid);
   if (found == proxies_.end()) return;
   std::unique_ptr<PodProxy> proxy = std::move(found->second);
   proxies_.erase(found);
   by_name_.erase({proxy->pod().ns, proxy->pod().name});
-  leaving_.spawn(stop_proxy(std::move(proxy), limit));
+  leaving_.spawn(stop_proxy(std::move(proxy), limit, reason));
 }
 
 void Worker::identity_renewed(const SpiffeId& identity) {
@@ -60,16 +68,26 @@ void Worker::identity_renewed(const SpiffeId& identity) {
 void Worker::state_changed() {
   const std::shared_ptr<const learn::State> state = view_->state();
   for (const auto& [uid, proxy] : proxies_) proxy->rejudge(*state);
+  const std::set<PodProxy*> draining = draining_;  // one whose last connection is broken may end
+  for (PodProxy* proxy : draining) {
+    if (draining_.contains(proxy)) proxy->rejudge(*state);
+  }
 }
 
-Task<void> Worker::stop_proxy(std::unique_ptr<PodProxy> proxy, std::chrono::milliseconds limit) {
-  co_await proxy->stop(limit);
+Task<void> Worker::stop_proxy(std::unique_ptr<PodProxy> proxy, std::chrono::milliseconds limit,
+                              Error reason) {
+  PodProxy* raw = proxy.get();
+  draining_.insert(raw);
+  co_await proxy->stop(limit, std::move(reason));
+  draining_.erase(raw);
 }
 
 Task<void> Worker::stop_all(std::chrono::milliseconds limit, std::function<void()> stopped) {
-  view_->observe(nullptr);
-  while (!proxies_.empty()) drop(std::string(proxies_.begin()->first), limit);
+  stopping_ = true;
+  const Error reason(Code::kTimeout, "this ztunnel is ending and its drain time is over");
+  while (!proxies_.empty()) drop(std::string(proxies_.begin()->first), limit, reason);
   co_await leaving_.join();
+  view_->observe(nullptr);
   view_.reset();  // here: its TLS contexts belong to this thread
   stopped();
   loop_->stop();

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 namespace weft::node {
@@ -32,8 +33,9 @@ class Worker final : public learn::PodObserver {
 
  private:
   runtime::Task<void> stop_all(std::chrono::milliseconds limit, std::function<void()> stopped);
-  runtime::Task<void> stop_proxy(std::unique_ptr<PodProxy> proxy, std::chrono::milliseconds limit);
-  void drop(const std::string& uid, std::chrono::milliseconds limit);
+  runtime::Task<void> stop_proxy(std::unique_ptr<PodProxy> proxy, std::chrono::milliseconds limit,
+                                 Error reason);
+  void drop(const std::string& uid, std::chrono::milliseconds limit, const Error& reason);
   PodProxy* local_proxy(const learn::Workload& workload);
 
   std::unique_ptr<runtime::Loop> loop_;
@@ -41,6 +43,9 @@ class Worker final : public learn::PodObserver {
   WorkerContext context_;
   std::map<std::string, std::unique_ptr<PodProxy>> proxies_;          // by uid
   std::map<std::pair<std::string, std::string>, PodProxy*> by_name_;  // namespace, name
+  // Whose connections may still go on for a while; policy is in force for them too.
+  std::set<PodProxy*> draining_;
+  bool stopping_ = false;
   runtime::TaskScope leaving_;
 };
 

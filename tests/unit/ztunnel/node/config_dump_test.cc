@@ -209,6 +209,7 @@ class FakeLearner final : public learn::Learner {
   std::unique_ptr<learn::View> make_view(runtime::Loop&) override { return nullptr; }
   runtime::Task<void> run() override { co_return; }
   void stop() override {}
+  void drain() override {}
   learn::LearnerStatus status() const override { return {}; }
   std::shared_ptr<const learn::State> state() const override { return mesh().state; }
   std::vector<std::shared_ptr<const learn::Pod>> pods() const override { return {}; }
