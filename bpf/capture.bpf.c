@@ -1,4 +1,4 @@
-// Capture: who is captured, and how. Four programs and no per-connection state.
+// Capture: who is captured, and how. No per-connection state but the kubelet's few.
 //
 //   connect4, connect6   at the cgroup2 root: mark a pod's TCP connection, so that the pod's
 //   routing
@@ -7,6 +7,8 @@
 //                        SYNs to ztunnel's listeners
 //   bind_inner_leg       at the cgroup2 root: binds the application's side of ztunnel's inner leg
 //                        to lo, so that it may have the same 4-tuple as the outer connection
+//   note_probe           at the kubelet's cgroup: notes its open connections, which `deliver` lets
+//                        through to the application
 //
 // A pod is known by its netns cookie, which it cannot choose; ztunnel, which dials from within the
 // pod's netns, by its cgroup id, which a pod cannot take on. Both hooks refuse rather than guess
@@ -59,6 +61,14 @@ struct {
   __type(value, struct weft_pod);
 } weft_slots SEC(".maps");
 
+// Entries go when their connection does; LRU only bounds what could be left behind.
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, WEFT_PROBES_MAX);
+  __type(key, struct weft_probe);
+  __type(value, __u32);
+} weft_probes SEC(".maps");
+
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
   __uint(max_entries, WEFT_COUNTERS);
@@ -78,6 +88,8 @@ const volatile __u32 pod_slot = 0;
 // The same in every network namespace. BPF_PROG_TEST_RUN only knows the interface 0, so that tests
 // put 0 here.
 const volatile __u32 loopback_ifindex = 1;
+// The network namespace that the kubelet probes from: the node's.
+const volatile __u64 node_netns_cookie = 0;
 
 FUNC_INLINE void count(enum weft_counter counter) {
   __u32 key = counter;
@@ -233,12 +245,27 @@ FUNC_INLINE int deliver_looped(struct bpf_sk_lookup* ctx, const struct weft_pod*
                    WEFT_COUNT_LOOPED_LOST, WEFT_COUNT_LOOPED_LOST, 0);
 }
 
+// A probe is known by its exact 4-tuple, which the kernel gave to the kubelet's own socket and
+// gives to nobody else on the node while that is open. Its address proves nothing: host-network
+// pods and masqueraded clients have it too.
+FUNC_INLINE int is_probe(struct bpf_sk_lookup* ctx, const struct weft_address* from,
+                         const struct weft_address* to) {
+  struct weft_probe probe = {.kubelet = *from, .pod = *to};
+  probe.kubelet_port = bpf_ntohs(ctx->remote_port);
+  probe.pod_port = ctx->local_port;
+  return bpf_map_lookup_elem(&weft_probes, &probe) != 0;
+}
+
 // The pod's connection to its own address comes in by the pod's interface (the route's, not lo),
 // possibly from a socket bound to loopback.
 FUNC_INLINE int deliver_incoming(struct bpf_sk_lookup* ctx, const struct weft_pod* pod,
                                  const struct weft_address* from, const struct weft_address* to) {
   if (is_same(from, to) || is_loopback_v4(from->word[3])) {
     count(WEFT_COUNT_INBOUND_LOCAL);
+    return SK_PASS;
+  }
+  if (is_probe(ctx, from, to)) {
+    count(WEFT_COUNT_INBOUND_PROBE);
     return SK_PASS;
   }
   return hand_over(ctx, pod, WEFT_LISTENER_INBOUND_V4, WEFT_COUNT_INBOUND_CAPTURED,
@@ -270,6 +297,47 @@ int bind_inner_leg(struct bpf_sock_ops* ctx) {
   char device[4] = "lo";
   long error = bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTODEVICE, device, sizeof(device));
   count(error ? WEFT_COUNT_INNER_FAILED : WEFT_COUNT_INNER_BOUND);
+  return 1;
+}
+
+// Kubelet probes.
+
+// Volatile, because a compiler that reads one of two fields by a computed offset makes a program
+// that the verifier refuses.
+#define READ(field) (*(volatile __u32*)&(field))
+
+// An IPv6 socket towards an IPv4 pod has mapped addresses, which are the house's form already.
+FUNC_INLINE struct weft_probe probe_of(struct bpf_sock_ops* ctx) {
+  struct weft_probe probe = {};
+  if (ctx->family == AF_INET) {
+    probe.kubelet = v4_mapped(READ(ctx->local_ip4));
+    probe.pod = v4_mapped(READ(ctx->remote_ip4));
+  } else {
+    for (int i = 0; i < 4; ++i) {
+      probe.kubelet.word[i] = READ(ctx->local_ip6[i]);
+      probe.pod.word[i] = READ(ctx->remote_ip6[i]);
+    }
+  }
+  probe.kubelet_port = ctx->local_port;
+  probe.pod_port = bpf_ntohl(ctx->remote_port);
+  return probe;
+}
+
+// Runs for sockets that a task of the kubelet's cgroup made. At CONNECT the source is chosen and
+// the SYN not yet sent.
+SEC("sockops")
+int note_probe(struct bpf_sock_ops* ctx) {
+  if (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB && ctx->op != BPF_SOCK_OPS_STATE_CB) return 1;
+  if (bpf_get_netns_cookie(ctx) != node_netns_cookie) return 1;
+  struct weft_probe probe = probe_of(ctx);
+  if (ctx->op == BPF_SOCK_OPS_STATE_CB) {
+    if (ctx->args[1] == BPF_TCP_CLOSE) bpf_map_delete_elem(&weft_probes, &probe);
+    return 1;
+  }
+  // Without the callback nobody would remove the entry.
+  if (bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG)) return 1;
+  __u32 open = 1;
+  bpf_map_update_elem(&weft_probes, &probe, &open, BPF_ANY);
   return 1;
 }
 

@@ -28,6 +28,10 @@
 #define WEFT_LISTENERS_PER_SLOT 8
 // ztunnels of one node: the running one, and earlier ones that still drain.
 #define WEFT_PROXIES_MAX 64
+// Open connections of the kubelet: 110 pods with three probes each, answered within a second, are
+// hundreds. Every CPU of the kernel's LRU takes 128 entries for itself, so that less would throw
+// live ones away on a node of a hundred CPUs.
+#define WEFT_PROBES_MAX 16384
 
 enum weft_listener {
   WEFT_LISTENER_INBOUND_V4 = 0,
@@ -63,6 +67,15 @@ struct weft_pod {
 };
 WEFT_STATIC_ASSERT(sizeof(struct weft_pod) == 24, "weft_pod is 24 bytes");
 
+// Key of weft_probes: a connection that the kubelet has open, as it sees it. Ports in host order.
+struct weft_probe {
+  struct weft_address kubelet;
+  struct weft_address pod;
+  __u16 kubelet_port;
+  __u16 pod_port;
+};
+WEFT_STATIC_ASSERT(sizeof(struct weft_probe) == 36, "weft_probe is 36 bytes");
+
 // Indices of weft_counters: one for each way a hook can decide.
 enum weft_counter {
   WEFT_COUNT_OUTBOUND_CAPTURED = 0,
@@ -83,7 +96,8 @@ enum weft_counter {
   WEFT_COUNT_INNER_BOUND = 15,      // the application's side of an inner leg was bound to lo
   WEFT_COUNT_INNER_FAILED = 16,
   WEFT_COUNT_ASSIGN_FAILED = 17,  // the kernel did not take the listener: refused
-  WEFT_COUNTERS = 18,
+  WEFT_COUNT_INBOUND_PROBE = 18,  // from the kubelet, by proof: goes to the application
+  WEFT_COUNTERS = 19,
 };
 
 #define WEFT_ABI_VERSION 1

@@ -15,12 +15,12 @@
 namespace weft::enrol {
 namespace {
 
-constexpr std::array kCounterNames = {"outbound_captured", "outbound_proxy",   "outbound_local",
-                                      "outbound_ipv6",     "outbound_unbound", "outbound_device",
-                                      "outbound_refused",  "outbound_open",    "outbound_unmarked",
-                                      "inbound_captured",  "inbound_local",    "inbound_refused",
-                                      "inbound_open",      "looped_taken",     "looped_lost",
-                                      "inner_bound",       "inner_failed",     "assign_failed"};
+constexpr std::array kCounterNames = {
+    "outbound_captured", "outbound_proxy",   "outbound_local",   "outbound_ipv6",
+    "outbound_unbound",  "outbound_device",  "outbound_refused", "outbound_open",
+    "outbound_unmarked", "inbound_captured", "inbound_local",    "inbound_refused",
+    "inbound_open",      "looped_taken",     "looped_lost",      "inner_bound",
+    "inner_failed",      "assign_failed",    "inbound_probe"};
 static_assert(kCounterNames.size() == WEFT_COUNTERS);
 
 weft_address to_kernel(const IpAddress& address) {
@@ -34,6 +34,8 @@ IpAddress from_kernel(const weft_address& address) {
   std::memcpy(&bytes, &address, sizeof(bytes));
   return IpAddress::from_in6_addr(bytes);
 }
+
+constexpr const char* kProbePin = "link-note_probe";
 
 std::string deliver_pin(uint32_t slot) { return "deliver-" + std::to_string(slot); }
 
@@ -75,7 +77,7 @@ Capture::~Capture() = default;
 
 Result<std::unique_ptr<Capture>> Capture::open(const CaptureConfig& config) {
   PinFolder pins = TRY(PinFolder::open(config.bpffs, config.name));
-  std::unique_ptr<CaptureObject> object = TRY(CaptureObject::load(pins));
+  std::unique_ptr<CaptureObject> object = TRY(CaptureObject::load(pins, config.node_netns_cookie));
   std::unique_ptr<Capture> capture(new Capture(config, std::move(pins), std::move(object)));
   TRY(capture->drop_orphans());
   TRY(capture->attach_hooks());
@@ -216,6 +218,29 @@ Result<void> Capture::remove_proxy(uint64_t cgroup_id) {
 }
 
 std::vector<uint64_t> Capture::proxies() const { return keys_of(object_->maps().proxies); }
+
+Result<void> Capture::follow_kubelet(const std::string& cgroup) {
+  const Fd folder(::open(cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder) return fail_errno(errno, "opening the kubelet's cgroup " + cgroup);
+  const LinkTarget target{.cgroup_id = TRY(cgroup_id(cgroup))};
+  return attach_pinned(pins_, kProbePin, object_->programs().note_probe, folder.get(),
+                       BPF_CGROUP_SOCK_OPS, target);
+}
+
+size_t Capture::open_probes() const {
+  size_t count = 0;
+  weft_probe at{};
+  const weft_probe* previous = nullptr;
+  // They come and go meanwhile, and after one that went the kernel begins anew: hence the bound.
+  while (count < WEFT_PROBES_MAX &&
+         bpf_map_get_next_key(object_->maps().probes, previous, &at) == 0) {
+    ++count;
+    previous = &at;
+  }
+  return count;
+}
+
+Result<void> Capture::forget_kubelet() { return detach_pinned(pins_, kProbePin); }
 
 Result<std::vector<CaptureCount>> Capture::counts() const {
   const int cpus = libbpf_num_possible_cpus();

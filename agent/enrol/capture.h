@@ -21,6 +21,8 @@ struct CaptureConfig {
   std::string cgroup_root;  // a cgroup2 folder, ancestor of every pod and ztunnel: the mount's root
   std::string bpffs;        // where pins are kept; a bpffs is mounted there if it is none
   std::string name;         // of the folder below it: the node's name
+  // SO_NETNS_COOKIE of the node's network namespace, which the kubelet probes from.
+  uint64_t node_netns_cookie = 0;
 };
 
 // A pod as the kernel programs know it.
@@ -74,6 +76,13 @@ class Capture {
   Result<void> add_proxy(uint64_t cgroup_id);
   Result<void> remove_proxy(uint64_t cgroup_id);
   std::vector<uint64_t> proxies() const;
+
+  // From its return on connections that tasks of this cgroup make, from the node's network
+  // namespace to captured pods, go past policy to the application; no other cgroup's do any more.
+  Result<void> follow_kubelet(const std::string& cgroup);
+  Result<void> forget_kubelet();
+  // How many connections the programs know the kubelet to have open.
+  size_t open_probes() const;
 
   Result<std::vector<CaptureCount>> counts() const;
 

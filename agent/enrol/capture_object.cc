@@ -136,7 +136,8 @@ Result<void> drop_pins(const PinFolder& pins) {
 
 }  // namespace
 
-Result<std::unique_ptr<CaptureObject>> CaptureObject::load(const PinFolder& pins) {
+Result<std::unique_ptr<CaptureObject>> CaptureObject::load(const PinFolder& pins,
+                                                           uint64_t node_netns_cookie) {
   const LibbpfText libbpf;
   std::unique_ptr<CaptureObject> object(new CaptureObject(TRY(open_skeleton())));
   bool taken_over = TRY(take_over_maps(pins, *object->skeleton_));
@@ -152,6 +153,7 @@ Result<std::unique_ptr<CaptureObject>> CaptureObject::load(const PinFolder& pins
   }
   // The per-pod program is loaded once for each pod, by load_deliver().
   bpf_program__set_autoload(object->skeleton_->progs.deliver, false);
+  object->skeleton_->rodata->node_netns_cookie = node_netns_cookie;
   if (const int error = weft_capture__load(object->skeleton_); error != 0) {
     return Fail(explain_load(-error, LibbpfText::text()));
   }
@@ -166,13 +168,15 @@ CaptureObject::Maps CaptureObject::maps() const {
           .proxies = bpf_map__fd(skeleton_->maps.weft_proxies),
           .listeners = bpf_map__fd(skeleton_->maps.weft_listeners),
           .slots = bpf_map__fd(skeleton_->maps.weft_slots),
+          .probes = bpf_map__fd(skeleton_->maps.weft_probes),
           .counters = bpf_map__fd(skeleton_->maps.weft_counters)};
 }
 
 CaptureObject::Programs CaptureObject::programs() const {
   return {.connect4 = bpf_program__fd(skeleton_->progs.connect4),
           .connect6 = bpf_program__fd(skeleton_->progs.connect6),
-          .bind_inner_leg = bpf_program__fd(skeleton_->progs.bind_inner_leg)};
+          .bind_inner_leg = bpf_program__fd(skeleton_->progs.bind_inner_leg),
+          .note_probe = bpf_program__fd(skeleton_->progs.note_probe)};
 }
 
 Result<Fd> CaptureObject::load_deliver(uint32_t slot) const {

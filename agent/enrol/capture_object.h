@@ -17,15 +17,16 @@ class CaptureObject {
  public:
   // Where pinned maps are of another layout than ours (an older agent's), or incomplete, everything
   // in the folder is unpinned first: those pods have to be captured anew.
-  static Result<std::unique_ptr<CaptureObject>> load(const PinFolder& pins);
+  static Result<std::unique_ptr<CaptureObject>> load(const PinFolder& pins,
+                                                     uint64_t node_netns_cookie);
   ~CaptureObject();
 
   struct Maps {
-    int pods, proxies, listeners, slots, counters;
+    int pods, proxies, listeners, slots, probes, counters;
   };
   Maps maps() const;
   struct Programs {
-    int connect4, connect6, bind_inner_leg;
+    int connect4, connect6, bind_inner_leg, note_probe;
   };
   Programs programs() const;
 

@@ -4,6 +4,7 @@
 #include "agent/enrol/capture.h"
 #include "agent/enrol/cgroups.h"
 #include "agent/enrol/enroller.h"
+#include "agent/enrol/kubelet.h"
 #include "agent/enrol/status.h"
 #include "agent/source/source.h"
 #include "ztunnel/base/flags.h"
@@ -52,6 +53,10 @@ const std::vector<Flag> kFlags = {
     {.name = "cgroup-root",
      .value = "DIR",
      .help = "cgroup2 folder to hook: an ancestor of pods and ztunnels (the cgroup2 mount)"},
+    {.name = "kubelet-cgroup",
+     .value = "DIR",
+     .help =
+         "the kubelet's cgroup2 folder: its probes pass whatever policy says; none: they do not"},
     {.name = "trust-domain", .value = "NAME", .help = "the mesh's", .fallback = "cluster.local"},
     {.name = "empty-slot",
      .value = "refuse|pass",
@@ -98,6 +103,7 @@ class Node {
   std::unique_ptr<Capture> capture_;
   std::unique_ptr<source::Source> source_;
   std::unique_ptr<Enroller> enroller_;
+  std::unique_ptr<KubeletProbes> probes_;
   std::unique_ptr<runtime::Acceptor> admin_;
 };
 
@@ -108,8 +114,13 @@ Result<void> Node::prepare() {
   }
   const std::string cgroup_root =
       flags_.has("cgroup-root") ? flags_.get("cgroup-root") : TRY(find_cgroup2_mount());
-  capture_ = TRY(Capture::open(
-      {.cgroup_root = cgroup_root, .bpffs = flags_.get("bpffs"), .name = flags_.get("node")}));
+  const std::string& kubelet = flags_.get("kubelet-cgroup");
+  const uint64_t node_netns = TRY(node_netns_cookie(kubelet));
+  capture_ = TRY(Capture::open({.cgroup_root = cgroup_root,
+                                .bpffs = flags_.get("bpffs"),
+                                .name = flags_.get("node"),
+                                .node_netns_cookie = node_netns}));
+  probes_ = std::make_unique<KubeletProbes>(loop_, *capture_, kubelet);
   source_ = TRY(source::make_folder_source(loop_, flags_.get("objects")));
   enroller_ = std::make_unique<Enroller>(loop_,
                                          EnrollerConfig{.node = flags_.get("node"),
@@ -128,9 +139,11 @@ Result<void> Node::prepare() {
 runtime::Task<void> Node::run() {
   runtime::TaskScope tasks;
   tasks.spawn(enroller_->run());
+  tasks.spawn(probes_->run());
   tasks.spawn(admin_->run());
   log::info(kTarget).field("node", flags_.get("node")).say("node agent is running");
   co_await wait_for_signal();
+  probes_->stop();  // before its link may be taken down
   if (flags_.has("withdraw-on-exit")) co_await enroller_->withdraw_all();
   enroller_->stop();
   admin_->stop();
@@ -173,7 +186,7 @@ runtime::Task<http::Response> Node::answer(http::Request request) {
   if (is_status) {
     co_return http::Response{
         .content_type = "application/json",
-        .body = status_json(flags_.get("node"), *enroller_, *capture_, ztunnel) + "\n"};
+        .body = status_json(flags_.get("node"), *enroller_, *capture_, *probes_, ztunnel) + "\n"};
   }
   if (!ztunnel) co_return http::Response{.status = 502, .body = ztunnel.error().to_string() + "\n"};
   co_return http::Response{.content_type = "application/json", .body = std::move(*ztunnel)};

@@ -62,12 +62,15 @@ void add_ztunnel_status(const Result<std::string>& text, Value& out) {
 }  // namespace
 
 std::string status_json(const std::string& node, const Enroller& enroller, const Capture& capture,
-                        const Result<std::string>& ztunnel_status) {
+                        const KubeletProbes& probes, const Result<std::string>& ztunnel_status) {
   Struct status;
   auto& fields = *status.mutable_fields();
   set(status, "node", node);
   add_pods(enroller, *fields["pods"].mutable_list_value());
   add_ztunnels(enroller, *fields["ztunnels"].mutable_list_value());
+  Struct& kubelet = *fields["probes"].mutable_struct_value();
+  set(kubelet, "state", probes.state());
+  set(kubelet, "open", static_cast<double>(capture.open_probes()));
   Struct& counts = *fields["capture"].mutable_struct_value();
   if (const Result<std::vector<CaptureCount>> sums = capture.counts()) {
     for (const CaptureCount& sum : *sums) set(counts, sum.name, static_cast<double>(sum.value));

@@ -59,7 +59,7 @@ TEST_F(ProgramsTest, EachVerifiesWithinItsBudget) {
     EXPECT_GT(info.verified_insns, 0u);
     ++programs;
   }
-  EXPECT_EQ(programs, 4);
+  EXPECT_EQ(programs, 5);
 }
 
 TEST_F(ProgramsTest, MapsHaveTheLayoutOfTheHeader) {
@@ -67,6 +67,7 @@ TEST_F(ProgramsTest, MapsHaveTheLayoutOfTheHeader) {
   EXPECT_EQ(bpf_map__value_size(skeleton_->maps.weft_slots), sizeof(weft_pod));
   EXPECT_EQ(bpf_map__max_entries(skeleton_->maps.weft_listeners),
             uint32_t{WEFT_PODS_MAX} * WEFT_LISTENERS_PER_SLOT);
+  EXPECT_EQ(bpf_map__key_size(skeleton_->maps.weft_probes), sizeof(weft_probe));
   EXPECT_EQ(bpf_map__max_entries(skeleton_->maps.weft_counters), uint32_t{WEFT_COUNTERS});
 }
 
