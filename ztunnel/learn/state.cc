@@ -43,6 +43,8 @@ std::shared_ptr<const Service> State::service_by_address(const IpAddress& ip,
   return data_->vips.in_range(ip, client_ns);
 }
 
+const NameTable& State::names() const { return data_->names; }
+
 std::shared_ptr<const Service> State::service_by_key(std::string_view ns_and_hostname) const {
   return find_in(data_->services, ns_and_hostname);
 }

@@ -14,6 +14,7 @@
 
 namespace weft::learn {
 
+class NameTable;
 struct Service;
 
 struct Locality {
@@ -110,6 +111,8 @@ class State {
   // workload's (then null), a service's range. See VipTable for several with the same one.
   std::shared_ptr<const Service> service_by_address(const IpAddress& ip,
                                                     std::string_view client_ns) const;
+  // What DNS names mean.
+  const NameTable& names() const;
   std::shared_ptr<const Service> service_by_key(std::string_view ns_and_hostname) const;
   // What applies to a workload as a destination. An Error (kUnavailable) before the first complete
   // set of Authorizations, or where the workload names one that is not there: refuse.

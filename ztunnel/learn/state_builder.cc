@@ -142,6 +142,7 @@ void StateBuilder::put_workload(std::shared_ptr<const Workload> workload) {
     }
   }
   if (is_pod(*workload)) claim(data_.pods, pod_claims_, pod_key(*workload), workload);
+  data_.names.add(workload);
   for (const auto& [key, ports] : workload->services) {
     members_[key][workload->uid] = workload;
     services_to_rebuild_.insert(key);
@@ -160,6 +161,7 @@ void StateBuilder::remove_workload(const std::string& uid) {
     unclaim(data_.workloads_by_ip, ip_claims_, ip, workload);
   }
   if (is_pod(*workload)) unclaim(data_.pods, pod_claims_, pod_key(*workload), workload);
+  data_.names.remove(workload);
   for (const auto& [key, ports] : workload->services) {
     const auto members = members_.find(key);
     if (members == members_.end()) continue;
@@ -186,6 +188,7 @@ void StateBuilder::rebuild_service(const std::string& key) {
     for (const Cidr& range : ranges_of(*present->second)) {
       data_.vips.remove(range, present->second);
     }
+    data_.names.remove(present->second);
     data_.services.erase(present);
   }
   const auto spec = service_specs_.find(key);
@@ -203,6 +206,7 @@ void StateBuilder::rebuild_service(const std::string& key) {
   }
   service->candidates = candidates_of(*service);
   for (const Cidr& range : ranges_of(*service)) data_.vips.add(range, service);
+  data_.names.add(std::shared_ptr<const Service>(service));
   data_.services[key] = std::move(service);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ztunnel/learn/names.h"
 #include "ztunnel/learn/state.h"
 #include "ztunnel/learn/vips.h"
 
@@ -29,6 +30,7 @@ struct State::Data {
   StringMap<std::shared_ptr<const Workload>> pods;     // by "namespace/name"
   StringMap<std::shared_ptr<const Service>> services;  // by "namespace/hostname"
   VipTable vips;
+  NameTable names;                                            // for DNS
   StringMap<std::shared_ptr<const policy::Policy>> policies;  // by "namespace/name"
   policy::PolicyList global_policies;
   StringMap<policy::PolicyList> namespace_policies;

@@ -3,15 +3,9 @@
 #include "ztunnel/learn/state.h"
 
 #include <algorithm>
-#include <tuple>
 
 namespace weft::learn {
 namespace {
-
-bool precedes(const Service& one, const Service& other) {
-  return std::tuple(!one.canonical, std::string_view(one.ns), std::string_view(one.hostname)) <
-         std::tuple(!other.canonical, std::string_view(other.ns), std::string_view(other.hostname));
-}
 
 bool is_whole_address(const Cidr& range) {
   return range.length() == (range.address().is_v4() ? 32U : 128U);
@@ -22,9 +16,7 @@ bool is_whole_address(const Cidr& range) {
 void VipTable::add(const Cidr& range, std::shared_ptr<const Service> service) {
   Claimants& claimants = claims_[range];
   const bool is_new = claimants.empty();
-  const auto behind = std::ranges::find_if(
-      claimants, [&](const auto& other) { return precedes(*service, *other); });
-  claimants.insert(behind, std::move(service));
+  add_claimant(claimants, std::move(service));
   if (!is_new || is_whole_address(range)) return;
   const bool v4 = range.address().is_v4();
   const auto known = std::ranges::find_if(lengths_, [&](const Length& length) {
@@ -53,13 +45,7 @@ void VipTable::remove(const Cidr& range, const std::shared_ptr<const Service>& s
 
 std::shared_ptr<const Service> VipTable::find(const Cidr& range, std::string_view client_ns) const {
   const auto found = claims_.find(range);
-  if (found == claims_.end()) return nullptr;
-  const std::shared_ptr<const Service>* first = nullptr;
-  for (const auto& service : found->second) {
-    if (service->ns == client_ns) return service;
-    if (first == nullptr && !service->only_own_namespace) first = &service;
-  }
-  return first == nullptr ? nullptr : *first;
+  return found == claims_.end() ? nullptr : claimant_for(found->second, client_ns);
 }
 
 std::shared_ptr<const Service> VipTable::exact(const IpAddress& ip,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ztunnel/base/ip.h"
+#include "ztunnel/learn/claimants.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -14,9 +15,7 @@ namespace weft::learn {
 struct Service;
 
 // Which service a virtual address means. A service has single addresses and whole ranges (a
-// ServiceEntry's CIDRs); several services may have the same one. Of those that a client may see it
-// is the one of its own namespace, else a canonical one (what Kubernetes itself knows), else the
-// first by namespace and host name: as Istio's ztunnel chooses.
+// ServiceEntry's CIDRs); several services may have the same one.
 class VipTable {
  public:
   void add(const Cidr& range, std::shared_ptr<const Service> service);
@@ -29,7 +28,6 @@ class VipTable {
 
   bool empty() const { return claims_.empty(); }
   // Every range with its claimants, the one that is preferred first.
-  using Claimants = std::vector<std::shared_ptr<const Service>>;
   struct CidrHash {
     size_t operator()(const Cidr& cidr) const noexcept {
       return std::hash<IpAddress>{}(cidr.address()) * 31 + cidr.length();
