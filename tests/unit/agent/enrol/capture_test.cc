@@ -1,10 +1,4 @@
-#include "agent/enrol/capture.h"
-
-#include "agent/enrol/cgroups.h"
-#include "agent/enrol/listeners.h"
-#include "agent/enrol/netlink.h"
-#include "agent/enrol/netns.h"
-#include "tests/unit/agent/enrol/testbed.h"
+#include "tests/unit/agent/enrol/capture_fixture.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -21,10 +15,6 @@ namespace {
 
 using testing::Child;
 
-const IpAddress kPod = *IpAddress::parse("10.99.0.2");
-// Routed to the pod's gateway, which does not forward: an uncaptured connection gets nowhere.
-constexpr const char* kService = "10.96.0.7:80";
-
 // ztunnel's connection to the application, from the client's address and port.
 Fd dial_inner_leg(int netns_fd, const std::string& from) {
   Fd fd = testing::tcp_socket_in(netns_fd);
@@ -38,74 +28,6 @@ Fd dial_inner_leg(int netns_fd, const std::string& from) {
   EXPECT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&source), length), 0) << strerror(errno);
   return fd;
 }
-
-class CaptureTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    const std::string missing = testing::missing_for_capture();
-    if (!missing.empty()) GTEST_SKIP() << "needs " << missing;
-    bed_.emplace();
-    cookie_ = *netns_cookie(bed_->pod());
-    open_capture();
-    prepare_pod();
-    add(false);
-  }
-
-  void open_capture() {
-    auto opened = Capture::open({.cgroup_root = bed_->cgroup(),
-                                 .bpffs = bed_->bpffs(),
-                                 .name = "node.one",
-                                 .node_netns_cookie = *netns_cookie(bed_->out())});
-    ASSERT_TRUE(opened) << opened.error().to_string();
-    capture_ = std::move(*opened);
-    ASSERT_TRUE(capture_->add_proxy(*cgroup_id(bed_->cgroup() + "/proxy")));
-  }
-
-  void prepare_pod() {
-    auto listeners = in_netns(bed_->pod(), []() -> Result<Listeners> {
-      TRY(add_loop_routes(kPod));
-      const std::string interface = TRY(interface_with(kPod));
-      return open_listeners(interface);
-    });
-    ASSERT_TRUE(listeners) << listeners.error().to_string();
-    listeners_ = std::move(*listeners);
-  }
-
-  void add(bool open_when_empty) {
-    const auto added = capture_->add({.netns_fd = bed_->pod(),
-                                      .netns_cookie = cookie_,
-                                      .address = kPod,
-                                      .listeners = &listeners_,
-                                      .open_when_empty = open_when_empty});
-    ASSERT_TRUE(added) << added.error().to_string();
-  }
-
-  int inbound() const { return listeners_[WEFT_LISTENER_INBOUND_V4].get(); }
-  int outbound() const { return listeners_[WEFT_LISTENER_OUTBOUND_V4].get(); }
-
-  uint64_t counted(const std::string& name) {
-    for (const CaptureCount& count : *capture_->counts()) {
-      if (count.name == name) return count.value;
-    }
-    ADD_FAILURE() << "no counter " << name;
-    return 0;
-  }
-
-  // A pod's process that connects, says its addresses and reads what comes back.
-  Child client_in_pod(const std::string& to) {
-    return bed_->run(testing::kPodCgroup, bed_->pod(), [to] {
-      const Fd fd = testing::tcp_socket();
-      if (const int error = testing::connect_to(fd.get(), to)) return std::string(strerror(error));
-      testing::write_text(fd.get(), testing::peer_of(fd.get()));
-      return testing::read_text(fd.get());
-    });
-  }
-
-  std::optional<testing::Testbed> bed_;
-  std::unique_ptr<Capture> capture_;
-  Listeners listeners_;
-  uint64_t cookie_ = 0;
-};
 
 TEST_F(CaptureTest, OutboundComesToTheListenerWithItsOriginalDestination) {
   Child client = client_in_pod(kService);
@@ -345,103 +267,6 @@ TEST_F(CaptureTest, InnerLegHasTheClientsAddressAndPortBesideTheOuterConnection)
   EXPECT_EQ(client.answer(), "to the client");
   EXPECT_EQ(counted("inner_bound"), 1u);
   EXPECT_EQ(counted("inbound_captured"), 1u);
-}
-
-// Kubelet probes: "other" is the kubelet's cgroup, the namespace outside is the node's.
-
-// Connects (by IPv6 to the mapped address where asked), says its address, reads until the end.
-std::string probe_pod(int family) {
-  const Fd fd(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_storage to{};
-  const bool v6 = family == AF_INET6;
-  inet_pton(AF_INET, "10.99.0.2", &reinterpret_cast<sockaddr_in&>(to).sin_addr);
-  if (v6) inet_pton(AF_INET6, "::ffff:10.99.0.2", &reinterpret_cast<sockaddr_in6&>(to).sin6_addr);
-  to.ss_family = static_cast<sa_family_t>(family);
-  reinterpret_cast<sockaddr_in&>(to).sin_port = htons(8080);
-  const socklen_t length = v6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
-  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&to), length) != 0) return strerror(errno);
-  return testing::read_text(fd.get());
-}
-
-class ProbeTest : public CaptureTest {
- protected:
-  void SetUp() override {
-    CaptureTest::SetUp();
-    if (IsSkipped() || HasFatalFailure()) return;
-    ASSERT_TRUE(capture_->follow_kubelet(bed_->cgroup() + "/other"));
-    app_ =
-        *in_netns(bed_->pod(), []() -> Result<Fd> { return testing::listen_on("0.0.0.0:8080"); });
-  }
-
-  Child probe_from(const std::string& cgroup, int family = AF_INET) {
-    return bed_->run(cgroup, bed_->out(), [family] { return probe_pod(family); });
-  }
-
-  Fd app_;
-};
-
-TEST_F(ProbeTest, KubeletReachesTheApplicationAndIsForgottenWhenItCloses) {
-  for (const int family : {AF_INET, AF_INET6}) {
-    Child kubelet = probe_from("other", family);
-    {
-      const Fd accepted = testing::accept_from(app_.get());
-      ASSERT_TRUE(accepted) << kubelet.answer();
-      EXPECT_EQ(capture_->open_probes(), 1u);
-      testing::write_text(accepted.get(), "alive");
-    }
-    EXPECT_EQ(kubelet.answer(), "alive");
-    EXPECT_EQ(capture_->open_probes(), 0u);
-  }
-  EXPECT_EQ(counted("inbound_probe"), 2u);
-  EXPECT_FALSE(testing::comes_in_time(listeners_[WEFT_LISTENER_INBOUND_V4].get(), 0));
-}
-
-TEST_F(ProbeTest, ProbeThatIsRefusedOrResetIsForgottenToo) {
-  app_.reset();
-  EXPECT_EQ(probe_from("other").answer(), strerror(ECONNREFUSED));
-  EXPECT_EQ(capture_->open_probes(), 0u);
-  EXPECT_EQ(counted("inbound_probe"), 1u) << "it was the application's port that refused";
-
-  app_ = *in_netns(bed_->pod(), []() -> Result<Fd> { return testing::listen_on("0.0.0.0:8080"); });
-  Child kubelet = probe_from("other");
-  Fd accepted = testing::accept_from(app_.get());
-  ASSERT_TRUE(accepted) << kubelet.answer();
-  EXPECT_EQ(capture_->open_probes(), 1u);
-  const linger at_once{.l_onoff = 1, .l_linger = 0};
-  setsockopt(accepted.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-  accepted.reset();
-  EXPECT_EQ(kubelet.answer(), "error " + std::to_string(ECONNRESET));
-  EXPECT_EQ(capture_->open_probes(), 0u);
-}
-
-// The same address, while the kubelet has a connection open to the same port.
-TEST_F(ProbeTest, OthersWithTheNodesAddressAreCaptured) {
-  Child kubelet = probe_from("other");
-  const Fd held = testing::accept_from(app_.get());
-  ASSERT_TRUE(held) << kubelet.answer();
-  Child host_network = probe_from("proxy");
-  const Fd captured = testing::accept_from(listeners_[WEFT_LISTENER_INBOUND_V4].get());
-  ASSERT_TRUE(captured) << host_network.answer();
-  testing::write_text(captured.get(), "from the proxy");
-  EXPECT_EQ(host_network.answer(), "from the proxy");
-  EXPECT_FALSE(testing::comes_in_time(app_.get(), 0));
-  EXPECT_EQ(capture_->open_probes(), 1u);
-}
-
-// A process of the kubelet's that is in some pod's network is no kubelet.
-TEST_F(ProbeTest, OnlyFromTheNodesNetwork) {
-  Child inside = bed_->run("other", bed_->pod(), [] { return probe_pod(AF_INET); });
-  const Fd accepted = testing::accept_from(app_.get());
-  ASSERT_TRUE(accepted) << inside.answer();
-  EXPECT_EQ(capture_->open_probes(), 0u);
-}
-
-TEST_F(ProbeTest, ForgottenKubeletIsCaptured) {
-  ASSERT_TRUE(capture_->forget_kubelet());
-  ASSERT_TRUE(capture_->forget_kubelet()) << "twice is fine";
-  Child kubelet = probe_from("other");
-  EXPECT_TRUE(testing::accept_from(listeners_[WEFT_LISTENER_INBOUND_V4].get()));
-  EXPECT_FALSE(testing::comes_in_time(app_.get(), 0));
 }
 
 // Empty slots.
