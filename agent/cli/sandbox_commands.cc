@@ -13,6 +13,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <thread>
 
 namespace weft::cli {
@@ -97,6 +98,10 @@ int run_up(const Args& args) {
       {.name = "ztunnel-flags",
        .value = "NAME=VALUE,..",
        .help = "more flags for every ztunnel: backend=epoll,certificate-ttl=60"},
+      {.name = "control-flags", .value = "NAME=VALUE,..", .help = "more flags for control"},
+      {.name = "ca-certs",
+       .value = "DIR",
+       .help = "your own CA (ca-key.pem, ca-cert.pem, cert-chain.pem, root-cert.pem)"},
       {.name = "keep-failed",
        .help = "leave what was made where it does not come up, for a look at the logs",
        .kind = Flag::Kind::kSwitch}};
@@ -109,6 +114,12 @@ int run_up(const Args& args) {
     options.keep_failed = flags.has("keep-failed");
     options.manifests = flags.get("filename");
     options.ztunnel_flags = flags.list("ztunnel-flags");
+    options.control_flags = flags.list("control-flags");
+    if (flags.has("ca-certs")) {
+      std::error_code error;
+      const auto folder = std::filesystem::absolute(flags.get("ca-certs"), error);
+      options.control_flags.push_back("ca-certs=" + folder.string());
+    }
     if (auto up = sandbox::bring_up(layout, options, print_progress); !up) {
       return complain(up.error().to_string());
     }

@@ -1,6 +1,7 @@
 #include "agent/control/control.h"
 
 #include "agent/control/grpc_server.h"
+#include "agent/identity/key_files.h"
 #include "ztunnel/base/log.h"
 
 #include <grpcpp/grpcpp.h>
@@ -23,8 +24,9 @@ constexpr size_t kAdminConnectionsMax = 16;
 constexpr std::chrono::seconds kGrace{1};
 // After a failed renewal of the server certificate, which is good for hours yet.
 constexpr std::chrono::minutes kRenewalRetry{1};
-// How long a stream may outlive its token; a look at 5000 streams takes well under a millisecond.
-constexpr std::chrono::seconds kTokenLook{1};
+// How long a stream may outlive its token, and a change of the CA's files go unseen. Both looks
+// take well under a millisecond.
+constexpr std::chrono::seconds kLookInterval{1};
 
 sigset_t end_signals() {
   sigset_t signals;
@@ -66,6 +68,11 @@ runtime::Task<void> listen_when_free(runtime::Loop& loop, const std::string& pat
   loop.stop();
 }
 
+// What nodes trust control and each other by.
+Result<void> write_roots(const identity::Authority& authority, const std::string& state_folder) {
+  return identity::replace_file(state_folder + "/" + kRootsFile, authority.roots_pem(), 0644);
+}
+
 Result<Fd> listen_admin(runtime::Loop& loop, const std::string& path) {
   Result<Fd> listener;
   loop.spawn(listen_when_free(loop, path, listener));
@@ -85,6 +92,7 @@ struct Control::Parts {
   std::unique_ptr<runtime::Loop> loop;
   Fd signals;
   std::unique_ptr<identity::Authority> authority;
+  identity::PluggedAuthority* plugged = nullptr;  // the same, where an operator brings it
   std::shared_ptr<const identity::TokenVerifier> verifier;
   std::unique_ptr<source::Source> source;
   Fd admin_listener;
@@ -95,6 +103,22 @@ struct Control::Parts {
   GrpcServer grpc;
 };
 
+Result<void> Control::open_authority(Parts& parts) {
+  const Options& options = parts.options;
+  if (options.ca_certs_folder.empty()) {
+    parts.authority =
+        TRY(identity::Authority::open(options.state_folder, options.mesh.trust_domain));
+  } else {
+    TRY(identity::open_locked_folder(options.state_folder));  // made, where it is not there
+    auto plugged =
+        identity::PluggedAuthority::open(options.ca_certs_folder, options.mesh.trust_domain);
+    if (!plugged) return Fail(std::move(plugged.error()).in("--ca-certs"));
+    parts.plugged = plugged->get();
+    parts.authority = std::move(*plugged);
+  }
+  return write_roots(*parts.authority, options.state_folder);
+}
+
 Control::Control(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Control::~Control() = default;
 
@@ -103,7 +127,7 @@ Result<std::unique_ptr<Control>> Control::create(const Options& options) {
   Parts& parts = *made;
   TRY(check_folder(options.objects_folder));
   parts.verifier = TRY(identity::load_verifier(options.token_key_file));
-  parts.authority = TRY(identity::Authority::open(options.state_folder, options.mesh.trust_domain));
+  TRY(open_authority(parts));
   parts.tls = TRY(ServerTls::create(*parts.authority, options.server_names, options.state_folder));
   parts.loop = TRY(runtime::Loop::create_best());
   parts.signals = TRY(open_signals());
@@ -140,14 +164,14 @@ void Control::run() {
 Task<void> Control::serve() {
   runtime::Loop& loop = *parts_->loop;
   renew_later();
-  look_at_tokens_later();
+  look_around_later();
   tasks_.spawn(parts_->admin->run());
   tasks_.spawn(
       parts_->source->watch([this](const std::vector<source::Change>& changes) { apply(changes); },
                             [this](const Error& error) { parts_->source_errors.add(error); }));
   co_await loop.poll(parts_->signals.get(), POLLIN);
   loop.unschedule(renewal_);
-  loop.unschedule(token_look_);
+  loop.unschedule(look_);
   parts_->source->stop();
   parts_->admin->stop();
   for (runtime::ByteStream* connection : admin_connections_) connection->abort();
@@ -174,11 +198,30 @@ void Control::renew_later() {
   });
 }
 
-void Control::look_at_tokens_later() {
-  token_look_ = parts_->loop->schedule(kTokenLook, [this] {
+void Control::look_around_later() {
+  look_ = parts_->loop->schedule(kLookInterval, [this] {
     parts_->xds->end_expired(std::chrono::system_clock::now());
-    look_at_tokens_later();
+    if (parts_->plugged != nullptr) look_at_ca_files();
+    look_around_later();
   });
+}
+
+// First control's own certificate, then what nodes trust it by: a node that sees new roots asks for
+// new certificates at once.
+void Control::look_at_ca_files() {
+  const auto changed = parts_->plugged->refresh();
+  if (changed && !*changed) return;
+  Result<void> done = changed ? parts_->tls->renew() : Result<void>(Fail(changed.error()));
+  if (done) done = write_roots(*parts_->authority, parts_->options.state_folder);
+  if (done) {
+    log::info("control")
+        .field("folder", parts_->options.ca_certs_folder)
+        .say("the CA's files have changed and are in force");
+  } else {
+    log::error("control")
+        .field("error", done.error().to_string())
+        .say("the CA's files have changed and are not in force");
+  }
 }
 
 Task<void> Control::admit(Fd connection) {
@@ -221,7 +264,7 @@ Status Control::status() const {
   status.listen = parts.grpc.address().to_string();
   status.trust_domain = parts.authority->trust_domain();
   status.ready = parts.mesh.is_known();
-  status.root_not_after = parts.authority->root_not_after();
+  status.ca_not_after = parts.authority->not_after();
   status.certificates_issued = parts.ca->issued();
   status.certificates_refused = parts.ca->refused();
   status.nodes = parts.xds->subscribers();

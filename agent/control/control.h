@@ -5,7 +5,7 @@
 #include "agent/control/options.h"
 #include "agent/control/server_tls.h"
 #include "agent/control/status.h"
-#include "agent/identity/ca.h"
+#include "agent/identity/plugged_ca.h"
 #include "agent/source/source.h"
 #include "agent/xds/server.h"
 #include "ztunnel/base/fd.h"
@@ -21,6 +21,10 @@
 #include <string>
 
 namespace weft::control {
+
+// In the state folder: the roots that nodes trust control and each other by (PEM), always as they
+// are now. `weft-ztunnel --control-roots` is to see it.
+constexpr const char* kRootsFile = "roots.pem";
 
 // The control role: objects -> compiler -> delta xDS, and the certificate authority.
 //
@@ -39,6 +43,7 @@ class Control {
  private:
   struct Parts;
   explicit Control(std::unique_ptr<Parts> parts);
+  static Result<void> open_authority(Parts& parts);
 
   runtime::Task<void> serve();
   runtime::Task<void> admit(Fd connection);
@@ -46,14 +51,15 @@ class Control {
   runtime::Task<http::Response> answer(http::Request request);
   void apply(const std::vector<source::Change>& changes);
   void renew_later();
-  void look_at_tokens_later();
+  void look_around_later();
+  void look_at_ca_files();
   Status status() const;
 
   std::unique_ptr<Parts> parts_;
   runtime::TaskScope tasks_;
   std::set<runtime::ByteStream*> admin_connections_;
   runtime::TimerId renewal_ = 0;
-  runtime::TimerId token_look_ = 0;
+  runtime::TimerId look_ = 0;
 };
 
 // `weft-agent control`: the process's exit code.

@@ -23,6 +23,9 @@ const std::vector<Flag>& Options::known_flags() {
        .value = "DIR",
        .help = "where the root key and certificate are kept",
        .kind = Kind::kRequired},
+      {.name = "ca-certs",
+       .value = "DIR",
+       .help = "your own CA: ca-key.pem, ca-cert.pem, cert-chain.pem, root-cert.pem"},
       {.name = "listen",
        .value = "IP:PORT",
        .help = "where nodes fetch configuration and certificates",
@@ -59,6 +62,7 @@ Result<Options> Options::from(const Flags& flags) {
   Options options;
   options.objects_folder = flags.get("objects");
   options.state_folder = flags.get("state");
+  options.ca_certs_folder = flags.get("ca-certs");
   options.listen = TRY(listen_address(flags));
   options.server_names = flags.list("server-name");
   options.token_key_file = flags.get("token-key");

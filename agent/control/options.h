@@ -14,6 +14,7 @@ namespace weft::control {
 struct Options {
   std::string objects_folder;
   std::string state_folder;
+  std::string ca_certs_folder;  // empty: control makes a root of its own
   SocketAddress listen;
   std::vector<std::string> server_names;
   std::string token_key_file;

@@ -18,10 +18,7 @@ Result<std::unique_ptr<ServerTls>> ServerTls::create(const identity::Authority& 
 
 Result<void> ServerTls::renew() {
   const auto issued = TRY(authority_.issue_server(names_, kLifetime));
-  const std::string beside = file_ + ".new";
-  TRY(identity::remove_if_there(beside));
-  TRY(identity::write_new_file(beside, issued.key_pem + issued.chain_pem, 0600));
-  return identity::rename_file(beside, file_);
+  return identity::replace_file(file_, issued.key_pem + issued.chain_pem, 0600);
 }
 
 std::shared_ptr<grpc::ServerCredentials> ServerTls::credentials(

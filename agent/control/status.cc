@@ -69,7 +69,7 @@ std::string to_json(const Status& status) {
       .text("listen", status.listen)
       .text("trust_domain", status.trust_domain)
       .flag("ready", status.ready);
-  top.object("root").text("not_after", rfc3339(status.root_not_after));
+  top.object("root").text("not_after", rfc3339(status.ca_not_after));
   top.object("certificates")
       .number("issued", status.certificates_issued)
       .number("refused", status.certificates_refused);

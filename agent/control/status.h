@@ -31,7 +31,7 @@ struct Status {
   std::string listen;
   std::string trust_domain;
   bool ready = false;  // the first complete set of objects is in
-  std::chrono::system_clock::time_point root_not_after;
+  std::chrono::system_clock::time_point ca_not_after;
   uint64_t certificates_issued = 0;
   uint64_t certificates_refused = 0;
   std::vector<xds::Server::Subscriber> nodes;

@@ -1,20 +1,16 @@
 #include "agent/identity/ca.h"
 
 #include "agent/identity/certificate.h"
-#include "agent/identity/csr.h"
 #include "agent/identity/key_files.h"
-#include "ztunnel/base/ip.h"
+#include "agent/identity/signer.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 
 namespace weft::identity {
 namespace {
-
-constexpr size_t kDnsNameBytesMax = 253;  // RFC 1035, section 2.3.4, as text
 
 struct Root {
   KeyPtr key;
@@ -30,14 +26,6 @@ struct RootFiles {
   std::string new_key() const { return key + ".new"; }
   std::string new_certificate() const { return certificate + ".new"; }
 };
-
-bool is_dns_name(std::string_view name) {
-  if (name.empty() || name.size() > kDnsNameBytesMax || name.front() == '.') return false;
-  return std::ranges::all_of(name, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '.';
-  });
-}
 
 // A root has to be a CA, to fit its key and to be good now.
 Result<void> check_root(const Root& root, const std::string& name, TimePoint now) {
@@ -123,88 +111,25 @@ Result<Root> load_or_make_root(const RootFiles& files, const Fd& folder,
   return root;
 }
 
-// Thread-safe because nothing changes after open() and OpenSSL 3 signs with a shared key.
+// Thread-safe because nothing changes after open().
 class FileAuthority final : public Authority {
  public:
-  FileAuthority(Root root, std::string root_pem, TimePoint root_not_after, std::string trust_domain,
-                Clock clock)
-      : root_(std::move(root)),
-        root_pem_(std::move(root_pem)),
-        root_not_after_(root_not_after),
-        trust_domain_(std::move(trust_domain)),
-        clock_(std::move(clock)) {}
+  explicit FileAuthority(Signer signer) : signer_(std::move(signer)) {}
 
   Result<std::vector<std::string>> sign(const std::string& csr_pem, const SpiffeId& identity,
                                         std::chrono::seconds lifetime) const override {
-    if (identity.trust_domain != trust_domain_) {
-      return fail(Code::kInvalid, identity.to_string() + " is not of the trust domain " +
-                                      trust_domain_ + " that this CA signs for");
-    }
-    const Csr csr = TRY(parse_csr(csr_pem));
-    if (csr.identity != identity) {
-      return fail(Code::kInvalid, "the request is for " + csr.identity.to_string() + ", not for " +
-                                      identity.to_string());
-    }
-    CertificateSpec spec = TRY(leaf_spec(lifetime));
-    spec.uris.push_back(identity.to_string());
-    std::vector<std::string> chain;
-    chain.push_back(TRY(issue(spec, csr.key.get())));
-    chain.push_back(root_pem_);
-    return chain;
+    return signer_.sign(csr_pem, identity, lifetime);
   }
-
   Result<ServerCertificate> issue_server(const std::vector<std::string>& names,
                                          std::chrono::seconds lifetime) const override {
-    CertificateSpec spec = TRY(leaf_spec(lifetime));
-    spec.server_only = true;
-    for (const auto& name : names) {
-      if (IpAddress::parse(name)) {
-        spec.addresses.push_back(name);
-      } else if (is_dns_name(name)) {
-        spec.dns_names.push_back(name);
-      } else {
-        return fail(Code::kInvalid, "expected a DNS name or an IP address, got \"" + name + "\"");
-      }
-    }
-    if (names.empty()) return fail(Code::kInvalid, "a server certificate needs a name");
-    const KeyPtr key = TRY(generate_p256());
-    ServerCertificate server;
-    server.chain_pem = TRY(issue(spec, key.get())) + root_pem_;
-    server.key_pem = TRY(private_key_to_pem(key.get()));
-    return server;
+    return signer_.issue_server(names, lifetime);
   }
-
-  const std::string& root_pem() const override { return root_pem_; }
-  const std::string& trust_domain() const override { return trust_domain_; }
-  TimePoint root_not_after() const override { return root_not_after_; }
+  std::string roots_pem() const override { return signer_.issuer().roots_pem; }
+  const std::string& trust_domain() const override { return signer_.trust_domain(); }
+  TimePoint not_after() const override { return signer_.issuer().not_after; }
 
  private:
-  Result<CertificateSpec> leaf_spec(std::chrono::seconds lifetime) const {
-    if (lifetime <= std::chrono::seconds::zero()) {
-      return fail(Code::kInvalid, "expected a lifetime of at least one second");
-    }
-    const TimePoint now = clock_();
-    if (now >= root_not_after_) {
-      return fail(Code::kUnavailable, "the root certificate has expired: nothing can be signed");
-    }
-    CertificateSpec spec;
-    spec.not_before = now - kClockSkew;
-    spec.not_after =
-        std::min(now + std::min<std::chrono::seconds>(lifetime, kLeafLifetimeMax), root_not_after_);
-    return spec;
-  }
-
-  Result<std::string> issue(const CertificateSpec& spec, EVP_PKEY* key) const {
-    const CertificatePtr leaf =
-        TRY(make_certificate(spec, key, root_.certificate.get(), root_.key.get()));
-    return certificate_to_pem(leaf.get());
-  }
-
-  Root root_;
-  std::string root_pem_;
-  TimePoint root_not_after_;
-  std::string trust_domain_;
-  Clock clock_;
+  Signer signer_;
 };
 
 }  // namespace
@@ -216,10 +141,13 @@ Result<std::unique_ptr<Authority>> Authority::open(const std::string& folder,
   Root root = TRY(load_or_make_root(files, handle, trust_domain, clock()));
   TRY(remove_if_there(files.new_key()));
   TRY(remove_if_there(files.new_certificate()));
-  std::string root_pem = TRY(certificate_to_pem(root.certificate.get()));
-  const TimePoint not_after = TRY(not_after_of(root.certificate.get()));
-  return std::make_unique<FileAuthority>(std::move(root), std::move(root_pem), not_after,
-                                         std::move(trust_domain), std::move(clock));
+  Issuer issuer;
+  issuer.roots_pem = TRY(certificate_to_pem(root.certificate.get()));
+  issuer.not_after = TRY(not_after_of(root.certificate.get()));
+  issuer.key = std::move(root.key);
+  issuer.certificate = std::move(root.certificate);
+  return std::make_unique<FileAuthority>(
+      Signer(std::move(issuer), std::move(trust_domain), std::move(clock)));
 }
 
 }  // namespace weft::identity

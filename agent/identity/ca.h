@@ -20,8 +20,9 @@ constexpr size_t kCsrBytesMax = 16 * 1024;
 // The SPIFFE id that a request (PEM) asks for, checked as Authority::sign checks it.
 Result<SpiffeId> identity_in_csr(const std::string& csr_pem);
 
-// The certificate authority: one self-signed root (ECDSA P-256, ten years), kept in `folder` as
-// root-key.pem (0600) and root-cert.pem. Thread-safe.
+// The certificate authority. Of its own it has one self-signed root (ECDSA P-256, ten years), kept
+// in `folder` as root-key.pem (0600) and root-cert.pem; see plugged_ca.h for one that an operator
+// brings. Thread-safe.
 class Authority {
  public:
   static constexpr std::chrono::hours kLeafLifetimeMax{90 * 24};
@@ -41,7 +42,8 @@ class Authority {
   // Signs a CSR (PEM) for `identity`. kInvalid: malformed, not self-signed, not exactly one SAN, a
   // SAN that is not `identity`, an identity of another trust domain, a weak key, no lifetime. The
   // subject and all other extensions of the request are ignored; the lifetime is cut to
-  // kLeafLifetimeMax and to the root's end. Returns PEM blocks, leaf first, the root last.
+  // kLeafLifetimeMax and to the CA's end. Returns PEM blocks: the leaf, intermediates, and at the
+  // end all roots in one.
   virtual Result<std::vector<std::string>> sign(const std::string& csr_pem,
                                                 const SpiffeId& identity,
                                                 std::chrono::seconds lifetime) const = 0;
@@ -52,9 +54,12 @@ class Authority {
   };
   virtual Result<ServerCertificate> issue_server(const std::vector<std::string>& names,
                                                  std::chrono::seconds lifetime) const = 0;
-  virtual const std::string& root_pem() const = 0;
+  // What workloads shall trust; the one under which this CA signs now stands first, so that a new
+  // signer shows in the text, too.
+  virtual std::string roots_pem() const = 0;
   virtual const std::string& trust_domain() const = 0;
-  virtual std::chrono::system_clock::time_point root_not_after() const = 0;
+  // From then on it can sign nothing.
+  virtual std::chrono::system_clock::time_point not_after() const = 0;
 };
 
 }  // namespace weft::identity

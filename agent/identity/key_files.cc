@@ -28,8 +28,8 @@ Result<std::string> read_all(const Fd& file, const std::string& path) {
   return bytes;
 }
 
-Result<Fd> open_regular(const std::string& path, struct stat& status) {
-  Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+Result<Fd> open_regular(const std::string& path, struct stat& status, int flags = O_NOFOLLOW) {
+  Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags));
   if (!file) return fail_errno(errno, "opening " + path);
   if (::fstat(file.get(), &status) != 0) return fail_errno(errno, "looking at " + path);
   if (!S_ISREG(status.st_mode)) return fail(Code::kInvalid, path + " is not a regular file");
@@ -53,6 +53,12 @@ Result<Fd> open_locked_folder(const std::string& folder) {
 Result<std::string> read_small_file(const std::string& path) {
   struct stat status{};
   const Fd file = TRY(open_regular(path, status));
+  return read_all(file, path);
+}
+
+Result<std::string> read_mounted_file(const std::string& path) {
+  struct stat status{};
+  const Fd file = TRY(open_regular(path, status, 0));
   return read_all(file, path);
 }
 
@@ -81,6 +87,13 @@ Result<void> write_new_file(const std::string& path, std::string_view bytes, mod
   }
   if (::fsync(file.get()) != 0) return fail_errno(errno, "syncing " + path);
   return {};
+}
+
+Result<void> replace_file(const std::string& path, std::string_view bytes, mode_t mode) {
+  const std::string beside = path + ".new";
+  TRY(remove_if_there(beside));
+  TRY(write_new_file(beside, bytes, mode));
+  return rename_file(beside, path);
 }
 
 Result<void> rename_file(const std::string& from, const std::string& to) {

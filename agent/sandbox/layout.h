@@ -28,6 +28,7 @@ class Layout {
   std::string logs() const { return run_ + "/logs"; }
   std::string bpf() const { return run_ + "/bpf"; }
   // More flags for every ztunnel, one a line; not there: none.
+  std::string control_flags_file() const { return run_ + "/control-flags"; }  // the same
   std::string ztunnel_flags_file() const { return run_ + "/ztunnel-flags"; }
   std::string images_file() const { return run_ + "/images.yaml"; }
   std::string processes() const { return run_ + "/processes"; }

@@ -254,15 +254,19 @@ Result<void> apply_first(const Layout& layout, const std::string& manifests,
   return fail(Code::kInvalid, text);
 }
 
+Result<void> write_flags(const std::string& file, const std::vector<std::string>& flags) {
+  if (flags.empty()) return {};
+  std::string lines;
+  for (const std::string& flag : flags) lines += "--" + flag + "\n";
+  return write_file_atomically(file, lines);
+}
+
 Result<void> make_all(const Layout& layout, const Fd& lock, const UpOptions& options,
                       const Progress& progress) {
   TRY(make_folders_of(layout, options.nodes));
   TRY(make_first_objects(layout));
-  if (!options.ztunnel_flags.empty()) {
-    std::string lines;
-    for (const std::string& flag : options.ztunnel_flags) lines += "--" + flag + "\n";
-    TRY(write_file_atomically(layout.ztunnel_flags_file(), lines));
-  }
+  TRY(write_flags(layout.ztunnel_flags_file(), options.ztunnel_flags));
+  TRY(write_flags(layout.control_flags_file(), options.control_flags));
   // First what costs nothing to get wrong: a mistake in a manifest ends here.
   TRY(apply_first(layout, options.manifests, progress));
   TRY(make_namespaces_of(layout, options.nodes));

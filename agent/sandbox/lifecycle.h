@@ -17,6 +17,7 @@ struct UpOptions {
   std::string manifests;     // file or folder; empty: none
   // More flags for every ztunnel, as name=value.
   std::vector<std::string> ztunnel_flags;
+  std::vector<std::string> control_flags;  // and for control
 };
 
 // One line for the person who waits.

@@ -28,7 +28,15 @@ Result<std::string> binary(const char* name) {
   return path;
 }
 
-std::string roots_file(const Layout& layout) { return layout.control() + "/root-cert.pem"; }
+std::string roots_file(const Layout& layout) { return layout.control() + "/roots.pem"; }
+
+// What `up` was asked to add, one flag a line.
+void add_flags(const std::string& file, ProcessSpec& spec) {
+  const auto more = read_file(file);
+  if (!more) return;
+  std::istringstream lines(*more);
+  for (std::string flag; std::getline(lines, flag);) spec.argv.push_back(flag);
+}
 
 ProcessSpec control_spec(const Layout& layout, const std::string& agent) {
   ProcessSpec spec;
@@ -47,6 +55,7 @@ ProcessSpec control_spec(const Layout& layout, const std::string& agent) {
                layout.keys() + "/token-pub.pem",
                "--admin-socket",
                layout.control() + "/admin.sock"};
+  add_flags(layout.control_flags_file(), spec);
   spec.cgroup = layout.cgroup() + "/control";
   spec.netns = layout.netns("control");
   return spec;
@@ -88,10 +97,7 @@ ProcessSpec ztunnel_spec(const Layout& layout, const std::string& ztunnel,
                "--token",         layout.node(node) + "/token",
                "--zds-socket",    layout.node(node) + "/zds.sock",
                "--snapshot",      layout.node(node) + "/snapshot"};
-  if (const auto more = read_file(layout.ztunnel_flags_file())) {
-    std::istringstream lines(*more);
-    for (std::string flag; std::getline(lines, flag);) spec.argv.push_back(flag);
-  }
+  add_flags(layout.ztunnel_flags_file(), spec);
   spec.cgroup = layout.node_cgroup(node) + "/ztunnel";
   spec.netns = layout.netns(node + "-ztunnel");
   spec.successor_flags = {"--takeover"};

@@ -134,8 +134,9 @@ class Sandbox:
         path.write_text("".join(f"---\n{json.dumps(one)}\n" for one in objects))
         return str(path)
 
-    def up(self, objects=(), mesh=True, nodes=2, ztunnel_flags=""):
-        args = ["up", "--nodes", nodes]
+    def up(self, objects=(), mesh=True, nodes=2, ztunnel_flags="", more=()):
+        """`more`: further arguments of `weft sandbox up`."""
+        args = ["up", "--nodes", nodes, *more]
         if ztunnel_flags:
             args += ["--ztunnel-flags", ztunnel_flags]
         if not mesh:
@@ -246,12 +247,13 @@ class Suite(unittest.TestCase):
     objects = ()
     mesh = True
     ztunnel_flags = ""
+    more = ()
 
     @classmethod
     def setUpClass(cls):
         cls.box = Sandbox(cls.tag)
         try:
-            cls.box.up(cls.objects, cls.mesh, ztunnel_flags=cls.ztunnel_flags)
+            cls.box.up(cls.objects, cls.mesh, ztunnel_flags=cls.ztunnel_flags, more=cls.more)
         except BaseException:
             cls.show_logs()
             cls.box.weft("down", check=False)

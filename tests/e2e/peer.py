@@ -312,10 +312,29 @@ def watch_end(host, port):
         print("reset", flush=True)
 
 
+def hammer(host, port):
+    """New connections one after the other, each echoing a line, until standard input ends; then as JSON how many
+    there were, and why the failed ones failed."""
+    over, failed, count = threading.Event(), [], 0
+    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+    print("open", flush=True)
+    while not over.is_set():
+        count += 1
+        try:
+            with connect(host, port, 30) as connection:
+                connection.sendall(b"line\n")
+                if read_line(connection) != "line":
+                    failed.append("no echo")
+        except OSError as error:
+            failed.append(repr(error))
+        over.wait(0.005)
+    print(json.dumps({"count": count, "failed": failed}), flush=True)
+
+
 CLIENTS = {function.__name__: function for function in (
     ask_who, first_line, half_close, download, both_ways, late_data, how_it_ends, do_reset, read_all, many,
     echo_for)}
-STREAMS = {function.__name__: function for function in (converse, watch_end)}
+STREAMS = {function.__name__: function for function in (converse, hammer, watch_end)}
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":

@@ -32,7 +32,8 @@ void Identities::want(const SpiffeId& identity) {
                       .next_attempt = options_.clock(),
                       .in_flight = false,
                       .generation = ++generations_,
-                      .backoff = {kBackoffFirst, kBackoffMax, kJitter, options_.random}});
+                      .backoff = {kBackoffFirst, kBackoffMax, kJitter, options_.random},
+                      .asked_for_roots = {}});
   Entry& entry = found->second;
   ++entry.pods;
   if (!is_new) return;
@@ -58,6 +59,22 @@ void Identities::restore(CredentialsList credentials) {
     }
   }
   pause_.wake();
+}
+
+void Identities::roots_changed(std::string roots_pem) {
+  if (roots_pem == roots_pem_) return;
+  roots_pem_ = std::move(roots_pem);
+  for (auto& [identity, entry] : entries_) keep_to_roots(entry);
+  pause_.wake();
+}
+
+void Identities::keep_to_roots(Entry& entry) {
+  if (roots_pem_.empty() || entry.credentials == nullptr || entry.in_flight) return;
+  if (entry.credentials->roots_pem == roots_pem_ || entry.asked_for_roots == roots_pem_) return;
+  entry.asked_for_roots = roots_pem_;
+  const auto within = std::chrono::milliseconds(
+      static_cast<int64_t>(static_cast<double>(kRenewSpread.count()) * options_.random()));
+  entry.next_attempt = std::min<TimePoint>(entry.next_attempt, options_.clock() + within);
 }
 
 void Identities::retry_now() {
@@ -166,6 +183,7 @@ void Identities::accept(Entry& entry, std::shared_ptr<const tls::Credentials> cr
   entry.failure.reset();
   entry.backoff.reset();
   entry.next_attempt = std::max(credentials->renew_at(), options_.clock() + kRenewGapMin);
+  keep_to_roots(entry);
   log::info("identity")
       .field("identity", credentials->identity.to_string())
       .bare("serial", credentials->serial)

@@ -31,6 +31,9 @@ class Identities {
   using Clock = std::function<std::chrono::system_clock::time_point()>;
   // What a CA should have to bear from one node at once.
   static constexpr size_t kInFlightMax = 8;
+  // Over which the certificates of one node are renewed when the roots change: thousands of nodes
+  // hear of it at once.
+  static constexpr std::chrono::milliseconds kRenewSpread{5'000};
 
   struct Options {
     std::chrono::seconds lifetime;
@@ -47,6 +50,9 @@ class Identities {
   // wanted later, until drop_unclaimed().
   void restore(CredentialsList credentials);
   void drop_unclaimed() { unclaimed_.clear(); }
+  // The mesh trusts these now. Certificates that came with others are asked for again within
+  // kRenewSpread, each once for these roots: a CA may mean others by it than whoever wrote them.
+  void roots_changed(std::string roots_pem);
   // Control can be reached again: asks at once for what failed.
   void retry_now();
 
@@ -66,12 +72,14 @@ class Identities {
     bool in_flight = false;
     uint64_t generation = 0;  // tells an answer to a question of an earlier entry
     Backoff backoff;
+    std::string asked_for_roots;  // those for which it was asked again
   };
 
   void start_due();
   std::chrono::milliseconds time_to_next() const;
   runtime::Task<void> attempt(SpiffeId identity, uint64_t generation);
   runtime::Task<Result<std::shared_ptr<const tls::Credentials>>> ask(SpiffeId identity);
+  void keep_to_roots(Entry& entry);
   void accept(Entry& entry, std::shared_ptr<const tls::Credentials> credentials);
   void refuse(const SpiffeId& identity, Entry& entry, Error error);
 
@@ -80,6 +88,7 @@ class Identities {
   Options options_;
   std::map<SpiffeId, Entry> entries_;
   std::map<SpiffeId, std::shared_ptr<const tls::Credentials>> unclaimed_;
+  std::string roots_pem_;  // empty: not known
   size_t in_flight_ = 0;
   uint64_t generations_ = 0;
   bool stopped_ = false;

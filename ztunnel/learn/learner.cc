@@ -81,6 +81,8 @@ LearnerImpl::LearnerImpl(runtime::Loop& loop, LearnerConfig config, LearnerOutsi
                   {.lifetime = config_.certificate_ttl,
                    .clock = outside_.clock,
                    .random = outside_.random}),
+      roots_(loop, config_.control_roots_file,
+             [this](std::string roots) { identities_.roots_changed(std::move(roots)); }),
       pods_(*this),
       xds_(loop, *outside_.xds_channels, node_of(config_), *this, outside_.random),
       zds_(loop, config_.zds_socket, pods_, *this, outside_.random),
@@ -104,6 +106,7 @@ Task<void> LearnerImpl::run() {
   tasks_.spawn(snapshot_.run());
   tasks_.spawn(keep_parked());
   tasks_.spawn(identities_.run());
+  tasks_.spawn(roots_.run());
   tasks_.spawn(xds_.run());
   tasks_.spawn(zds_.run());
   co_await tasks_.join();
@@ -114,6 +117,7 @@ void LearnerImpl::stop() {
   xds_.stop();
   zds_.stop();
   identities_.stop();
+  roots_.stop();
   snapshot_.stop();
   park_pause_.wake();
 }

@@ -4,6 +4,7 @@
 #include "ztunnel/learn/control_link.h"
 #include "ztunnel/learn/identities.h"
 #include "ztunnel/learn/pods.h"
+#include "ztunnel/learn/roots_watch.h"
 #include "ztunnel/learn/snapshot.h"
 #include "ztunnel/learn/state_builder.h"
 #include "ztunnel/learn/view_hub.h"
@@ -77,6 +78,7 @@ class LearnerImpl final : public Learner,
   std::shared_ptr<const State> state_;  // as last published
   CaClient authority_;
   Identities identities_;
+  RootsWatch roots_;
   PodTable pods_;
   XdsClient xds_;
   ZdsClient zds_;

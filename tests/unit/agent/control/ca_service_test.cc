@@ -92,7 +92,7 @@ TEST_F(CreateCertificate, GivesANodeItsPodsIdentities) {
   const auto status = call(request_for(identity::good_csr(kAlice), kAlice), "Bearer good-node-a");
   ASSERT_TRUE(status.ok()) << status.error_message();
   ASSERT_EQ(response_.cert_chain_size(), 2);
-  EXPECT_EQ(response_.cert_chain(1), authority_->root_pem());
+  EXPECT_EQ(response_.cert_chain(1), authority_->roots_pem());
   EXPECT_EQ(lifetime(), std::chrono::hours(1));
   EXPECT_EQ(service_->issued(), 1U);
 }

@@ -216,6 +216,9 @@ TEST_F(ControlRole, SaysInOneLineWhyItDoesNotStart) {
   auto no_state = args();
   no_state[2] = "--state=" + folder_.file("pub.pem");
   EXPECT_THAT(complaint(no_state), HasSubstr("pub.pem: Not a directory"));
+  auto no_ca = args();
+  no_ca.push_back("--ca-certs=" + folder_.file("objects"));
+  EXPECT_THAT(complaint(no_ca), AllOf(HasSubstr("--ca-certs: "), HasSubstr("ca-key.pem: No such")));
 
   ControlProcess control(args());
   ASSERT_TRUE(control.wait_for("ready")) << control.output();

@@ -79,12 +79,13 @@ class ControlTls : public testing::Test {
 
 TEST_F(ControlTls, ProvesItsNamesToWhoeverHasTheRoot) {
   for (const char* name : {"control.weft", "127.0.0.1"}) {
-    EXPECT_EQ(call(name, authority_->root_pem()).error_code(), grpc::StatusCode::UNAUTHENTICATED);
+    EXPECT_EQ(call(name, authority_->roots_pem()).error_code(), grpc::StatusCode::UNAUTHENTICATED);
   }
-  EXPECT_EQ(call("other.weft", authority_->root_pem()).error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(call("other.weft", authority_->roots_pem()).error_code(),
+            grpc::StatusCode::UNAVAILABLE);
   const TempFolder stranger;
   const auto other = *identity::Authority::open(stranger.path(), "cluster.local");
-  EXPECT_EQ(call("control.weft", other->root_pem()).error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(call("control.weft", other->roots_pem()).error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
 TEST_F(ControlTls, KeepsItsKeyToItself) {
@@ -101,7 +102,7 @@ TEST_F(ControlTls, ShowsTheRenewedCertificateWithoutARestart) {
   while (after == before && std::chrono::steady_clock::now() < patience) after = serial_shown();
   EXPECT_NE(after, before);
   EXPECT_NE(after, "");
-  EXPECT_EQ(call("control.weft", authority_->root_pem()).error_code(),
+  EXPECT_EQ(call("control.weft", authority_->roots_pem()).error_code(),
             grpc::StatusCode::UNAUTHENTICATED);
 }
 

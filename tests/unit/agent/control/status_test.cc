@@ -17,7 +17,7 @@ TEST(ControlStatus, IsJsonWhateverThePeersSay) {
   Status status;
   status.listen = "127.0.0.1:15012";
   status.ready = true;
-  status.root_not_after = std::chrono::system_clock::from_time_t(1'800'000'000);
+  status.ca_not_after = std::chrono::system_clock::from_time_t(1'800'000'000);
   status.nodes.push_back({"node-a", "ipv4:1.2.3.4:5", "7", "bad \"quote\"\n\x01", 3, 1, 2});
   status.totals = {3, 1, {{"istio.workload.Address", 9}}};
   status.notices.push_back({{"EnvoyFilter", "a", "b"}, "cannot be honoured"});

@@ -57,13 +57,13 @@ std::filesystem::perms mode_of(const std::string& file) {
 
 TEST(AuthorityFolder, MakesARootOnceAndKeepsIt) {
   const TempFolder folder;
-  const std::string root = open_at(folder)->root_pem();
+  const std::string root = open_at(folder)->roots_pem();
   EXPECT_EQ(static_cast<int>(mode_of(folder.file("root-key.pem"))), 0600);
   EXPECT_EQ(static_cast<int>(mode_of(folder.file("root-cert.pem"))), 0644);
   EXPECT_EQ(folder.read("root-cert.pem"), root);
   const auto again = open_at(folder, kNow + hours(24 * 365));
-  EXPECT_EQ(again->root_pem(), root);
-  EXPECT_EQ(again->root_not_after(), kNow + Authority::kRootLifetime);
+  EXPECT_EQ(again->roots_pem(), root);
+  EXPECT_EQ(again->not_after(), kNow + Authority::kRootLifetime);
   const auto certificate = parse(root);
   EXPECT_EQ(X509_check_ca(certificate.get()), 1);
   EXPECT_EQ(X509_get_key_usage(certificate.get()), KU_KEY_CERT_SIGN | KU_CRL_SIGN);
@@ -71,17 +71,17 @@ TEST(AuthorityFolder, MakesARootOnceAndKeepsIt) {
 
 TEST(AuthorityFolder, FinishesWhatACrashLeft) {
   const TempFolder folder;
-  const std::string root = open_at(folder)->root_pem();
+  const std::string root = open_at(folder)->roots_pem();
   // Between the two renames.
   std::filesystem::rename(folder.file("root-cert.pem"), folder.file("root-cert.pem.new"));
-  EXPECT_EQ(open_at(folder)->root_pem(), root);
+  EXPECT_EQ(open_at(folder)->roots_pem(), root);
   EXPECT_TRUE(folder.has("root-cert.pem"));
   EXPECT_FALSE(folder.has("root-cert.pem.new"));
   // Before the first: nothing of it was ever used.
   const TempFolder other;
   other.write("root-key.pem.new", "half a k");
   other.write("root-cert.pem.new", "");
-  EXPECT_NE(open_at(other)->root_pem(), root);
+  EXPECT_NE(open_at(other)->roots_pem(), root);
   EXPECT_FALSE(other.has("root-key.pem.new"));
   EXPECT_FALSE(other.has("root-cert.pem.new"));
 }
@@ -92,7 +92,7 @@ TEST(AuthorityFolder, TwoAtOnceMakeOneRoot) {
   {
     std::vector<std::jthread> threads;
     for (auto& root : roots) {
-      threads.emplace_back([&] { root = open_at(folder)->root_pem(); });
+      threads.emplace_back([&] { root = open_at(folder)->roots_pem(); });
     }
   }
   EXPECT_THAT(roots, testing::Each(folder.read("root-cert.pem")));
@@ -144,7 +144,7 @@ TEST(AuthoritySign, GivesAWorkloadItsCertificate) {
   const auto chain = authority->sign(good_csr(kAlice.to_string()), kAlice, hours(1));
   ASSERT_TRUE(chain) << chain.error().to_string();
   ASSERT_EQ(chain->size(), 2U);
-  EXPECT_EQ(chain->back(), authority->root_pem());
+  EXPECT_EQ(chain->back(), authority->roots_pem());
   const auto leaf = parse(chain->front());
   const auto root = parse(chain->back());
   EXPECT_TRUE(chains(leaf.get(), root.get(), kNow, X509_PURPOSE_SSL_CLIENT));
@@ -233,7 +233,7 @@ TEST(AuthoritySign, RefusesWrongRequests) {
       {flipped, "request"},
       {good + good, "nothing behind it"},
       {good + std::string(kCsrBytesMax, ' '), "longer than 16384 bytes"},
-      {authority->root_pem(), "expected a PEM certificate request"},
+      {authority->roots_pem(), "expected a PEM certificate request"},
       {make_csr(key.get(), {.sans = {uri}, .subject = {}, .signer = other.get()}),
        "not signed by its own key"},
       {make_csr(key.get(), {.sans = {}, .subject = "alice"}),
@@ -298,7 +298,7 @@ TEST(AuthorityServer, NamesWhatItWasTold) {
   EXPECT_EQ(X509_check_ip_asc(leaf.get(), "10.0.0.1", 0), 1);
   EXPECT_EQ(X509_check_ip_asc(leaf.get(), "fd00::1", 0), 1);
   EXPECT_EQ(X509_check_ip_asc(leaf.get(), "10.0.0.2", 0), 0);
-  const auto root = parse(authority->root_pem());
+  const auto root = parse(authority->roots_pem());
   EXPECT_TRUE(chains(leaf.get(), root.get(), kNow, X509_PURPOSE_SSL_SERVER));
   EXPECT_FALSE(chains(leaf.get(), root.get(), kNow, X509_PURPOSE_SSL_CLIENT));
   const auto key = private_key_from_pem(server->key_pem);

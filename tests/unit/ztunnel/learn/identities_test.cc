@@ -117,6 +117,7 @@ class IdentitiesTest : public ::testing::TestWithParam<runtime::Backend> {
   Task<void> forgotten_in_flight();
   Task<void> restored();
   Task<void> wrong_answer();
+  Task<void> new_roots();
 
   std::unique_ptr<runtime::Loop> loop_;
   TimePoint now_ = std::chrono::system_clock::now();
@@ -252,6 +253,27 @@ Task<void> IdentitiesTest::wrong_answer() {
   EXPECT_TRUE(sink_.issued.empty());
 }
 TEST_P(IdentitiesTest, RefusesACertificateForAnotherIdentity) { run(wrong_answer()); }
+
+Task<void> IdentitiesTest::new_roots() {
+  const std::string own = authority_.authority.root_pem();
+  const std::string both = own + weft::testing::TestAuthority("cluster.local").root_pem();
+  identities_->want(kA);
+  CO_ASSERT_TRUE(co_await eventually(*loop_, [&] { return sink_.issued.size() == 1; }));
+  identities_->roots_changed(own);
+  advance(seconds(1));
+  EXPECT_EQ(std::ranges::count(authority_.asked, kA), 1) << "it came with these";
+  identities_->roots_changed(both);
+  CO_ASSERT_TRUE(co_await eventually(*loop_, [&] { return sink_.issued_to(kA).size() == 2; }));
+  advance(seconds(60));
+  EXPECT_EQ(std::ranges::count(authority_.asked, kA), 2)
+      << "once, though the CA gives the old ones";
+  // One that comes back from the agent's memory is measured by the present roots, too.
+  const SpiffeId other{"cluster.local", "shop", "other"};
+  identities_->restore({authority_.authority.issue(other.to_string())});
+  identities_->want(other);
+  CO_ASSERT_TRUE(co_await eventually(*loop_, [&] { return sink_.issued_to(other).size() == 2; }));
+}
+TEST_P(IdentitiesTest, AsksAgainWhenTheRootsChange) { run(new_roots()); }
 
 INSTANTIATE_TEST_SUITE_P(Backends, IdentitiesTest,
                          ::testing::Values(runtime::Backend::kEpoll, runtime::Backend::kUring),
