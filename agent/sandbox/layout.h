@@ -30,6 +30,7 @@ class Layout {
   // More flags for every ztunnel, one a line; not there: none.
   std::string control_flags_file() const { return run_ + "/control-flags"; }  // the same
   std::string ztunnel_flags_file() const { return run_ + "/ztunnel-flags"; }
+  std::string resolv_conf() const { return run_ + "/resolv.conf"; }  // of every ztunnel
   std::string images_file() const { return run_ + "/images.yaml"; }
   std::string processes() const { return run_ + "/processes"; }
   std::string node(std::string_view node) const { return run_ + "/nodes/" + std::string(node); }

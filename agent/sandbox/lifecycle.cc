@@ -271,6 +271,8 @@ Result<void> make_all(const Layout& layout, const Fd& lock, const UpOptions& opt
   TRY(apply_first(layout, options.manifests, progress));
   TRY(make_namespaces_of(layout, options.nodes));
   if (options.mesh) TRY(make_tokens(layout));
+  // A ztunnel asks the cluster's DNS, as one in a pod would, and not the machine's.
+  TRY(write_file_atomically(layout.resolv_conf(), "nameserver " + std::string(kDnsIp) + "\n"));
   TRY(start_supervisor(layout, lock, options.mesh));
   return wait_for_parts(layout, options.mesh, progress);
 }

@@ -96,7 +96,8 @@ ProcessSpec ztunnel_spec(const Layout& layout, const std::string& ztunnel,
                "--control-roots", roots_file(layout),
                "--token",         layout.node(node) + "/token",
                "--zds-socket",    layout.node(node) + "/zds.sock",
-               "--snapshot",      layout.node(node) + "/snapshot"};
+               "--snapshot",      layout.node(node) + "/snapshot",
+               "--resolv-conf",   layout.resolv_conf()};
   add_flags(layout.ztunnel_flags_file(), spec);
   spec.cgroup = layout.node_cgroup(node) + "/ztunnel";
   spec.netns = layout.netns(node + "-ztunnel");

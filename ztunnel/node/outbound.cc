@@ -104,16 +104,14 @@ Task<Upstream> open_workload(PodProxy& proxy, std::shared_ptr<const learn::Workl
 Task<Result<std::vector<IpAddress>>> look_up(PodProxy& proxy, std::string host,
                                              SocketAddress original, uint16_t port) {
   WorkerContext& context = proxy.context();
-  if (context.resolver == nullptr) {
-    co_return fail(Code::kUnavailable, "there is nobody to look up host names");
-  }
-  auto found = CO_TRY(co_await context.resolver->resolve(std::move(host), proxy.shared_pod()));
-  if (found.empty()) co_return fail(Code::kNotFound, "the name has no address");
+  const bool v4_first = original.ip.is_v4();
+  auto found = CO_TRY(co_await context.resolver.resolve(
+      std::move(host), v4_first ? dns::Families::kV4ThenV6 : dns::Families::kV6ThenV4,
+      kLookUpTimeout));
   std::ranges::shuffle(found, context.random);
   const auto now = context.loop.now();
   std::ranges::sort(found, {}, [&](const IpAddress& ip) {
-    return std::pair(context.endpoint_memory.is_avoided({ip, port}, now),
-                     ip.is_v4() != original.ip.is_v4());
+    return std::pair(context.endpoint_memory.is_avoided({ip, port}, now), ip.is_v4() != v4_first);
   });
   found.resize(std::min(found.size(), kAttemptsMax));
   co_return found;

@@ -1,9 +1,9 @@
 #pragma once
 
+#include "ztunnel/dns/resolver.h"
 #include "ztunnel/hbone/pool.h"
 #include "ztunnel/learn/view.h"
 #include "ztunnel/node/endpoint_memory.h"
-#include "ztunnel/node/host_resolver.h"
 #include "ztunnel/node/report.h"
 #include "ztunnel/runtime/socket.h"
 #include "ztunnel/runtime/sync.h"
@@ -26,6 +26,7 @@ constexpr std::chrono::seconds kConfigurationWait{5};
 constexpr std::chrono::seconds kIdentityWait{10};
 constexpr std::chrono::seconds kHandshakeTimeout{10};
 constexpr std::chrono::seconds kApplicationConnectTimeout{10};
+constexpr std::chrono::seconds kLookUpTimeout{5};  // of a workload that is known by a host name
 // How long the listeners of an agent that has restarted are still accepted from: nothing new
 // arrives there once the new ones are in force, so this only has to cover what was queued.
 constexpr std::chrono::seconds kListenerHandover{5};
@@ -37,6 +38,7 @@ constexpr uint32_t kInnerLegMark = 0x539;
 struct NodeConfig {
   std::string node_name;
   std::string cluster_id = "Kubernetes";
+  std::string resolv_conf = "/etc/resolv.conf";  // who is asked for workloads' host names
 };
 
 // What the proxies of one worker share. Lives as long as the worker.
@@ -49,7 +51,9 @@ struct WorkerContext {
   EndpointMemory endpoint_memory;
   // The proxy of a pod of this node by its workload's uid; null where it is not ours.
   std::function<PodProxy*(const learn::Workload&)> local_proxy;
-  HostResolver* resolver = nullptr;  // none: what is known by its name only is refused
+  // Of workloads that are known by a host name. Asks from ztunnel's own network namespace: what one
+  // pod can do to its own network must not decide where others are sent.
+  dns::Resolver resolver;
 };
 
 // One pod on one worker: accepts from the pod's listeners and serves what comes. Every worker
@@ -76,7 +80,6 @@ class PodProxy {
 
   WorkerContext& context() { return context_; }
   const learn::Pod& pod() const { return *listeners_.back()->pod; }
-  std::shared_ptr<const learn::Pod> shared_pod() const { return listeners_.back()->pod; }
   hbone::Pool& pool() { return pool_; }
   bool stopping() const { return stopping_; }
 

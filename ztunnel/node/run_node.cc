@@ -49,6 +49,10 @@ const std::vector<weft::Flag>& known_flags() {
       {.name = "backend", .value = "uring|epoll|best", .help = "event loop", .fallback = "best"},
       {.name = "trust-domain", .value = "NAME", .fallback = "cluster.local"},
       {.name = "cluster-id", .value = "NAME", .fallback = "Kubernetes"},
+      {.name = "resolv-conf",
+       .value = "FILE",
+       .help = "whom to ask for workloads that are host names",
+       .fallback = "/etc/resolv.conf"},
       {.name = "network",
        .value = "NAME",
        .help = "ours, where control names networks; workloads of others are refused",
@@ -194,7 +198,7 @@ Result<void> run(const Flags& flags) {
   pthread_sigmask(SIG_BLOCK, &set, nullptr);  // inherited by the workers
   const Fd signals(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
 
-  const NodeConfig config{flags.get("node"), flags.get("cluster-id")};
+  const NodeConfig config{flags.get("node"), flags.get("cluster-id"), flags.get("resolv-conf")};
   telemetry::Registry metrics;
   metrics.add_process_metrics("ztunnel", "weft");
   std::unique_ptr<Loop> loop = TRY(make_loop(flags.get("backend")));

@@ -8,15 +8,15 @@ Worker::Worker(std::unique_ptr<runtime::Loop> loop, learn::Learner& learner,
                telemetry::Shard& metrics, const NodeConfig& config)
     : loop_(std::move(loop)),
       view_(learner.make_view(*loop_)),
-      context_{.loop = *loop_,
-               .view = *view_,
-               .metrics = metrics,
-               .config = config,
-               .random = std::mt19937_64(std::random_device{}()),
-               .endpoint_memory = {},
-               .local_proxy = [this](const learn::Workload& workload) {
-                 return local_proxy(workload);
-               }} {
+      context_{
+          .loop = *loop_,
+          .view = *view_,
+          .metrics = metrics,
+          .config = config,
+          .random = std::mt19937_64(std::random_device{}()),
+          .endpoint_memory = {},
+          .local_proxy = [this](const learn::Workload& workload) { return local_proxy(workload); },
+          .resolver = dns::Resolver(*loop_, config.resolv_conf)} {
   loop_->post([this] { view_->observe(this); });
 }
 
@@ -88,6 +88,7 @@ Task<void> Worker::stop_all(std::chrono::milliseconds limit, std::function<void(
   while (!proxies_.empty()) drop(std::string(proxies_.begin()->first), limit, reason);
   co_await leaving_.join();
   view_->observe(nullptr);
+  co_await context_.resolver.stop();
   view_.reset();  // here: its TLS contexts belong to this thread
   stopped();
   loop_->stop();
