@@ -1,10 +1,13 @@
 // Capture: who is captured, and how. No per-connection state but the kubelet's few.
 //
-//   connect4, connect6   at the cgroup2 root: mark a pod's TCP connection, so that the pod's
-//   routing
-//                        rule loops its SYN over lo; address and port stay what was asked for
+//   connect4, connect6   at the cgroup2 root: mark a pod's TCP connection; by the mark a routing
+//                        rule in the pod loops its SYN over lo; address and port stay what was
+//                        asked for
+//   mark_datagrams       at the cgroup2 root: marks a pod's datagram sockets as they are made, so
+//                        that another rule loops what they send to port 53. A rule without the mark
+//                        would make the kernel drop the answers of real resolvers
 //   deliver              one instance a pod, on its network namespace: hands looped and incoming
-//                        SYNs to ztunnel's listeners
+//                        SYNs to ztunnel's listeners, looped queries to its DNS socket
 //   bind_inner_leg       at the cgroup2 root: binds the application's side of ztunnel's inner leg
 //                        to lo, so that it may have the same 4-tuple as the outer connection
 //   note_probe           at the kubelet's cgroup: notes its open connections, which `deliver` lets
@@ -26,9 +29,13 @@
 
 // From the kernel's uapi headers that do not compile beside linux/bpf.h for this target.
 #define AF_INET 2
+#define AF_INET6 10
+#define SOCK_DGRAM 2
 #define SOL_SOCKET 1
 #define SO_BINDTODEVICE 25
 #define SO_MARK 36
+
+#define DNS_PORT 53
 
 #define VERDICT_REFUSE 0
 #define VERDICT_PASS 1
@@ -115,12 +122,33 @@ FUNC_INLINE int is_same(const struct weft_address* a, const struct weft_address*
          a->word[3] == b->word[3];
 }
 
-FUNC_INLINE int is_loopback_v4(__u32 network_order) {
-  return (network_order & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+FUNC_INLINE int is_unspecified(const struct weft_address* address) {
+  return !address->word[0] && !address->word[1] && !address->word[3] &&
+         (!address->word[2] || address->word[2] == bpf_htonl(0xffff));
 }
 
-FUNC_INLINE int is_link_local_v4(__u32 network_order) {
-  return (network_order & bpf_htonl(0xffff0000)) == bpf_htonl(0xa9fe0000);
+FUNC_INLINE int is_loopback(const struct weft_address* address) {
+  if (is_v4_mapped(address)) {
+    return (address->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+  }
+  return !address->word[0] && !address->word[1] && !address->word[2] &&
+         address->word[3] == bpf_htonl(1);
+}
+
+// On the pod's own link, or to a group: nothing that a proxy could connect to in the pod's stead.
+FUNC_INLINE int is_link_local_or_multicast(const struct weft_address* address) {
+  if (is_v4_mapped(address)) {
+    return (address->word[3] & bpf_htonl(0xffff0000)) == bpf_htonl(0xa9fe0000) ||
+           (address->word[3] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000);
+  }
+  return (address->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000) ||
+         (address->word[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
+}
+
+// The pod's address of the family that `address` is of.
+FUNC_INLINE const struct weft_address* own_address(const struct weft_pod* pod,
+                                                   const struct weft_address* address) {
+  return is_v4_mapped(address) ? &pod->v4 : &pod->v6;
 }
 
 // Outbound: the connect hooks.
@@ -142,10 +170,10 @@ FUNC_INLINE int pass(struct bpf_sock_addr* ctx, enum weft_counter why) {
   return VERDICT_PASS;
 }
 
-// Connections that stay inside the pod or on its link. 0.0.0.0 means this host to connect(2).
+// Connections that stay inside the pod or on its link. 0.0.0.0 and :: mean this host to connect(2).
 FUNC_INLINE int is_local_destination(const struct weft_pod* pod, const struct weft_address* to) {
-  return to->word[3] == 0 || is_loopback_v4(to->word[3]) || is_link_local_v4(to->word[3]) ||
-         is_same(to, &pod->address);
+  return is_unspecified(to) || is_loopback(to) || is_link_local_or_multicast(to) ||
+         is_same(to, own_address(pod, to));
 }
 
 FUNC_INLINE int has_listener(__u32 slot, enum weft_listener kind) {
@@ -172,9 +200,16 @@ FUNC_INLINE int capture_connect(struct bpf_sock_addr* ctx, const struct weft_pod
                                 const struct weft_address* to) {
   __u64 cgroup = bpf_get_current_cgroup_id();
   if (bpf_map_lookup_elem(&weft_proxies, &cgroup)) return pass(ctx, WEFT_COUNT_OUTBOUND_PROXY);
-  if (!is_v4_mapped(to)) return pass(ctx, WEFT_COUNT_OUTBOUND_IPV6);
   if (is_local_destination(pod, to)) return pass(ctx, WEFT_COUNT_OUTBOUND_LOCAL);
-  if (!(pod->flags & WEFT_POD_UP) || !has_listener(pod->slot, WEFT_LISTENER_OUTBOUND_V4)) {
+  // ztunnel could not connect from the pod's address either. What a host without an address of the
+  // family says, so that a client with a choice takes the other one.
+  if (is_unspecified(own_address(pod, to))) {
+    if (pod->flags & WEFT_POD_OPEN_OUTBOUND) return pass(ctx, WEFT_COUNT_OUTBOUND_OPEN);
+    return refuse(ENETUNREACH, WEFT_COUNT_OUTBOUND_FAMILY);
+  }
+  enum weft_listener kind =
+      is_v4_mapped(to) ? WEFT_LISTENER_OUTBOUND_V4 : WEFT_LISTENER_OUTBOUND_V6;
+  if (!(pod->flags & WEFT_POD_UP) || !has_listener(pod->slot, kind)) {
     if (pod->flags & WEFT_POD_OPEN_OUTBOUND) return pass(ctx, WEFT_COUNT_OUTBOUND_OPEN);
     return refuse(ECONNREFUSED, WEFT_COUNT_OUTBOUND_REFUSED);
   }
@@ -211,6 +246,20 @@ int connect6(struct bpf_sock_addr* ctx) {
   return capture_connect(ctx, pod, &to);
 }
 
+// Datagrams are never captured as they are sent: the first one of an unconnected socket would
+// escape (its route is chosen before its hook). Sockets that are older than the pod's capture stay
+// unmarked, and speak to the resolver itself.
+SEC("cgroup/sock_create")
+int mark_datagrams(struct bpf_sock* ctx) {
+  if (ctx->protocol != IPPROTO_UDP || ctx->type != SOCK_DGRAM) return VERDICT_PASS;
+  __u64 cookie = bpf_get_netns_cookie(ctx);
+  struct weft_pod* pod = bpf_map_lookup_elem(&weft_pods, &cookie);
+  if (!pod || !(pod->flags & WEFT_POD_DNS)) return VERDICT_PASS;
+  __u64 cgroup = bpf_get_current_cgroup_id();
+  if (!bpf_map_lookup_elem(&weft_proxies, &cgroup)) ctx->mark = WEFT_MARK_DNS;
+  return VERDICT_PASS;
+}
+
 // Both ways: the pod's sk_lookup.
 
 FUNC_INLINE int hand_over(struct bpf_sk_lookup* ctx, const struct weft_pod* pod,
@@ -234,15 +283,31 @@ FUNC_INLINE int hand_over(struct bpf_sk_lookup* ctx, const struct weft_pod* pod,
 // ztunnel's inner leg. `from` equal to `to` is a process that talks to itself over some other
 // address that the pod has; without that test ztunnel's own dial to such an address would come back
 // to it for ever.
+FUNC_INLINE int is_to_itself(const struct weft_pod* pod, const struct weft_address* from,
+                             const struct weft_address* to) {
+  return is_loopback(to) || is_same(to, own_address(pod, to)) || is_same(from, to);
+}
+
 FUNC_INLINE int deliver_looped(struct bpf_sk_lookup* ctx, const struct weft_pod* pod,
                                const struct weft_address* from, const struct weft_address* to) {
-  if (is_loopback_v4(to->word[3]) || is_same(to, &pod->address) || is_same(from, to)) {
-    return SK_PASS;
-  }
+  if (is_to_itself(pod, from, to)) return SK_PASS;
+  enum weft_listener kind =
+      is_v4_mapped(to) ? WEFT_LISTENER_OUTBOUND_V4 : WEFT_LISTENER_OUTBOUND_V6;
   // It was captured when it connected, so a pod that is open cannot let it pass any more: nobody
   // but the listener can answer.
-  return hand_over(ctx, pod, WEFT_LISTENER_OUTBOUND_V4, WEFT_COUNT_LOOPED_TAKEN,
-                   WEFT_COUNT_LOOPED_LOST, WEFT_COUNT_LOOPED_LOST, 0);
+  return hand_over(ctx, pod, kind, WEFT_COUNT_LOOPED_TAKEN, WEFT_COUNT_LOOPED_LOST,
+                   WEFT_COUNT_LOOPED_LOST, 0);
+}
+
+// A query to somebody else's port 53 that came over lo: only the rule of the DNS mark sends it
+// there. A link-local address is a resolver's as any other (node-local caches have one).
+FUNC_INLINE int deliver_datagram(struct bpf_sk_lookup* ctx, const struct weft_pod* pod,
+                                 const struct weft_address* from, const struct weft_address* to) {
+  if (!(pod->flags & WEFT_POD_DNS) || ctx->local_port != DNS_PORT) return SK_PASS;
+  if (ctx->ingress_ifindex != loopback_ifindex || is_to_itself(pod, from, to)) return SK_PASS;
+  enum weft_listener kind = is_v4_mapped(to) ? WEFT_LISTENER_DNS_V4 : WEFT_LISTENER_DNS_V6;
+  return hand_over(ctx, pod, kind, WEFT_COUNT_DNS_TAKEN, WEFT_COUNT_DNS_LOST, WEFT_COUNT_DNS_LOST,
+                   0);
 }
 
 // A probe is known by its exact 4-tuple, which the kernel gave to the kubelet's own socket and
@@ -260,7 +325,7 @@ FUNC_INLINE int is_probe(struct bpf_sk_lookup* ctx, const struct weft_address* f
 // possibly from a socket bound to loopback.
 FUNC_INLINE int deliver_incoming(struct bpf_sk_lookup* ctx, const struct weft_pod* pod,
                                  const struct weft_address* from, const struct weft_address* to) {
-  if (is_same(from, to) || is_loopback_v4(from->word[3])) {
+  if (is_same(from, to) || is_loopback(from)) {
     count(WEFT_COUNT_INBOUND_LOCAL);
     return SK_PASS;
   }
@@ -268,20 +333,35 @@ FUNC_INLINE int deliver_incoming(struct bpf_sk_lookup* ctx, const struct weft_po
     count(WEFT_COUNT_INBOUND_PROBE);
     return SK_PASS;
   }
-  return hand_over(ctx, pod, WEFT_LISTENER_INBOUND_V4, WEFT_COUNT_INBOUND_CAPTURED,
-                   WEFT_COUNT_INBOUND_REFUSED, WEFT_COUNT_INBOUND_OPEN, WEFT_POD_OPEN_INBOUND);
+  enum weft_listener kind = is_v4_mapped(to) ? WEFT_LISTENER_INBOUND_V4 : WEFT_LISTENER_INBOUND_V6;
+  return hand_over(ctx, pod, kind, WEFT_COUNT_INBOUND_CAPTURED, WEFT_COUNT_INBOUND_REFUSED,
+                   WEFT_COUNT_INBOUND_OPEN, WEFT_POD_OPEN_INBOUND);
+}
+
+FUNC_INLINE int deliver_from(struct bpf_sk_lookup* ctx, const struct weft_address* from,
+                             const struct weft_address* to) {
+  __u32 slot = pod_slot;
+  struct weft_pod* pod = bpf_map_lookup_elem(&weft_slots, &slot);
+  if (!pod) return SK_DROP;
+  if (ctx->protocol == IPPROTO_UDP) return deliver_datagram(ctx, pod, from, to);
+  if (ctx->ingress_ifindex == loopback_ifindex) return deliver_looped(ctx, pod, from, to);
+  return deliver_incoming(ctx, pod, from, to);
 }
 
 SEC("sk_lookup")
 int deliver(struct bpf_sk_lookup* ctx) {
-  if (ctx->protocol != IPPROTO_TCP || ctx->family != AF_INET) return SK_PASS;
-  __u32 slot = pod_slot;
-  struct weft_pod* pod = bpf_map_lookup_elem(&weft_slots, &slot);
-  if (!pod) return SK_DROP;
-  struct weft_address from = v4_mapped(ctx->remote_ip4);
-  struct weft_address to = v4_mapped(ctx->local_ip4);
-  if (ctx->ingress_ifindex == loopback_ifindex) return deliver_looped(ctx, pod, &from, &to);
-  return deliver_incoming(ctx, pod, &from, &to);
+  if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP) return SK_PASS;
+  if (ctx->family == AF_INET) {
+    struct weft_address from = v4_mapped(ctx->remote_ip4);
+    struct weft_address to = v4_mapped(ctx->local_ip4);
+    return deliver_from(ctx, &from, &to);
+  }
+  if (ctx->family != AF_INET6) return SK_PASS;
+  struct weft_address from = {
+      {ctx->remote_ip6[0], ctx->remote_ip6[1], ctx->remote_ip6[2], ctx->remote_ip6[3]}};
+  struct weft_address to = {
+      {ctx->local_ip6[0], ctx->local_ip6[1], ctx->local_ip6[2], ctx->local_ip6[3]}};
+  return deliver_from(ctx, &from, &to);
 }
 
 // Inner leg: the application's side.

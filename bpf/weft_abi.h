@@ -57,15 +57,20 @@ enum weft_pod_flag {
   // flag it passes as if the pod were not in the mesh, without it is refused at once.
   WEFT_POD_OPEN_INBOUND = 2,
   WEFT_POD_OPEN_OUTBOUND = 4,
+  // The pod's datagram sockets are marked, and what they send to port 53 and a routing rule loops
+  // comes to the DNS socket.
+  WEFT_POD_DNS = 8,
 };
 
 // Value of weft_pods (by netns cookie) and of weft_slots (by slot); the same in both.
 struct weft_pod {
   __u32 slot;
   __u32 flags;  // weft_pod_flag
-  struct weft_address address;
+  // The pod's own, of which at least one is there; "::" where it has none of that family.
+  struct weft_address v4;
+  struct weft_address v6;
 };
-WEFT_STATIC_ASSERT(sizeof(struct weft_pod) == 24, "weft_pod is 24 bytes");
+WEFT_STATIC_ASSERT(sizeof(struct weft_pod) == 40, "weft_pod is 40 bytes");
 
 // Key of weft_probes: a connection that the kubelet has open, as it sees it. Ports in host order.
 struct weft_probe {
@@ -81,7 +86,7 @@ enum weft_counter {
   WEFT_COUNT_OUTBOUND_CAPTURED = 0,
   WEFT_COUNT_OUTBOUND_PROXY = 1,        // ztunnel's own connection
   WEFT_COUNT_OUTBOUND_LOCAL = 2,        // to loopback, link-local or the pod itself
-  WEFT_COUNT_OUTBOUND_IPV6 = 3,         // passes: IPv6 is not captured yet
+  WEFT_COUNT_OUTBOUND_FAMILY = 3,       // refused: the pod has no address of that family
   WEFT_COUNT_OUTBOUND_UNBOUND = 4,      // was bound to a device; un-bound, then captured
   WEFT_COUNT_OUTBOUND_DEVICE = 5,       // refused: bound to a device, could not be un-bound
   WEFT_COUNT_OUTBOUND_REFUSED = 6,      // no listener, the pod is closed
@@ -97,10 +102,12 @@ enum weft_counter {
   WEFT_COUNT_INNER_FAILED = 16,
   WEFT_COUNT_ASSIGN_FAILED = 17,  // the kernel did not take the listener: refused
   WEFT_COUNT_INBOUND_PROBE = 18,  // from the kubelet, by proof: goes to the application
-  WEFT_COUNTERS = 19,
+  WEFT_COUNT_DNS_TAKEN = 19,      // a datagram to port 53 reached the DNS socket
+  WEFT_COUNT_DNS_LOST = 20,       // there was none
+  WEFT_COUNTERS = 21,
 };
 
-#define WEFT_ABI_VERSION 1
+#define WEFT_ABI_VERSION 2
 // The only entry of weft_abi.
 struct weft_abi {
   __u32 version;

@@ -16,11 +16,12 @@ namespace weft::enrol {
 namespace {
 
 constexpr std::array kCounterNames = {
-    "outbound_captured", "outbound_proxy",   "outbound_local",   "outbound_ipv6",
+    "outbound_captured", "outbound_proxy",   "outbound_local",   "outbound_no_address",
     "outbound_unbound",  "outbound_device",  "outbound_refused", "outbound_open",
     "outbound_unmarked", "inbound_captured", "inbound_local",    "inbound_refused",
     "inbound_open",      "looped_taken",     "looped_lost",      "inner_bound",
-    "inner_failed",      "assign_failed",    "inbound_probe"};
+    "inner_failed",      "assign_failed",    "inbound_probe",    "dns_taken",
+    "dns_lost"};
 static_assert(kCounterNames.size() == WEFT_COUNTERS);
 
 weft_address to_kernel(const IpAddress& address) {
@@ -89,6 +90,8 @@ Result<void> Capture::attach_hooks() {
   if (!cgroup) return fail_errno(errno, "opening the cgroup " + config_.cgroup_root);
   const LinkTarget target{.cgroup_id = TRY(cgroup_id(config_.cgroup_root))};
   const CaptureObject::Programs programs = object_->programs();
+  TRY(attach_pinned(pins_, "link-mark_datagrams", programs.mark_datagrams, cgroup.get(),
+                    BPF_CGROUP_INET_SOCK_CREATE, target));
   // The sockops first: once connections are captured, inner legs need it.
   TRY(attach_pinned(pins_, "link-bind_inner_leg", programs.bind_inner_leg, cgroup.get(),
                     BPF_CGROUP_SOCK_OPS, target));
@@ -115,8 +118,11 @@ Result<void> Capture::add(const Target& target) {
   const std::optional<CapturedPod> present = find(target.netns_cookie);
   const uint32_t slot = present ? present->slot : TRY(free_slot());
   const uint32_t open = target.open_when_empty ? WEFT_POD_OPEN_INBOUND | WEFT_POD_OPEN_OUTBOUND : 0;
-  const weft_pod pod{
-      .slot = slot, .flags = WEFT_POD_UP | open, .address = to_kernel(target.address)};
+  const uint32_t dns = target.dns ? WEFT_POD_DNS : 0;
+  const weft_pod pod{.slot = slot,
+                     .flags = WEFT_POD_UP | open | dns,
+                     .v4 = to_kernel(target.addresses.v4),
+                     .v6 = to_kernel(target.addresses.v6)};
 
   Result<void> added = fill_slot(pod, target);
   if (added) added = deliver_to_slot(slot, target.netns_fd);
@@ -188,7 +194,7 @@ std::optional<CapturedPod> Capture::find(uint64_t netns_cookie) const {
   return CapturedPod{.netns_cookie = netns_cookie,
                      .slot = pod.slot,
                      .flags = pod.flags,
-                     .address = from_kernel(pod.address)};
+                     .addresses = {.v4 = from_kernel(pod.v4), .v6 = from_kernel(pod.v6)}};
 }
 
 Result<std::vector<CapturedPod>> Capture::pods() const {

@@ -3,6 +3,7 @@
 #include "agent/enrol/bpffs.h"
 #include "agent/enrol/capture_object.h"
 #include "agent/enrol/listeners.h"
+#include "agent/enrol/pod_addresses.h"
 #include "bpf/weft_abi.h"
 #include "ztunnel/base/fd.h"
 #include "ztunnel/base/ip.h"
@@ -30,7 +31,7 @@ struct CapturedPod {
   uint64_t netns_cookie = 0;
   uint32_t slot = 0;
   uint32_t flags = 0;  // weft_pod_flag
-  IpAddress address;
+  PodAddresses addresses;
 };
 
 // One of the counters that the programs keep, summed over CPUs.
@@ -54,9 +55,10 @@ class Capture {
   struct Target {
     int netns_fd = -1;
     uint64_t netns_cookie = 0;
-    IpAddress address;
+    PodAddresses addresses;
     const Listeners* listeners = nullptr;
     bool open_when_empty = false;  // what happens to connections once there is no listener
+    bool dns = false;              // the pod's datagram sockets are marked, and queries steered
   };
   // From its return on new connections of the pod, both ways, come to the listeners. For a pod that
   // is captured already: takes the new values over, with no moment in between. kLimit where all

@@ -176,7 +176,8 @@ CaptureObject::Programs CaptureObject::programs() const {
   return {.connect4 = bpf_program__fd(skeleton_->progs.connect4),
           .connect6 = bpf_program__fd(skeleton_->progs.connect6),
           .bind_inner_leg = bpf_program__fd(skeleton_->progs.bind_inner_leg),
-          .note_probe = bpf_program__fd(skeleton_->progs.note_probe)};
+          .note_probe = bpf_program__fd(skeleton_->progs.note_probe),
+          .mark_datagrams = bpf_program__fd(skeleton_->progs.mark_datagrams)};
 }
 
 Result<Fd> CaptureObject::load_deliver(uint32_t slot) const {

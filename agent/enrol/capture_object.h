@@ -26,7 +26,7 @@ class CaptureObject {
   };
   Maps maps() const;
   struct Programs {
-    int connect4, connect6, bind_inner_leg, note_probe;
+    int connect4, connect6, bind_inner_leg, note_probe, mark_datagrams;
   };
   Programs programs() const;
 

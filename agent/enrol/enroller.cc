@@ -23,8 +23,9 @@ constexpr milliseconds kWithdrawTimeout{30'000};
 
 bool is_same_pod(const HeldPod& held, const PodFacts& facts) {
   const AnnouncedPod* announced = held.announced.get();
-  return announced != nullptr && held.address == facts.address && announced->name == facts.name &&
-         announced->ns == facts.ns && announced->service_account == facts.service_account;
+  return announced != nullptr && held.addresses == facts.addresses &&
+         announced->name == facts.name && announced->ns == facts.ns &&
+         announced->service_account == facts.service_account;
 }
 
 }  // namespace
@@ -40,7 +41,10 @@ Enroller::Enroller(runtime::Loop& loop, EnrollerConfig config, Capture& capture,
       server_(loop, config_.zds_socket, *this) {}
 
 Enroller::~Enroller() {
-  for (const auto& [uid, entry] : entries_) loop_.unschedule(entry->retry);
+  for (const auto& [uid, entry] : entries_) {
+    loop_.unschedule(entry->retry);
+    loop_.unschedule(entry->dns_wait);
+  }
 }
 
 runtime::Task<void> Enroller::run() {
@@ -60,6 +64,7 @@ void Enroller::stop() {
   server_.stop();
   for (const auto& [uid, entry] : entries_) {
     loop_.unschedule(std::exchange(entry->retry, 0));
+    loop_.unschedule(std::exchange(entry->dns_wait, 0));
     entry->changed.wake();
   }
 }
@@ -81,10 +86,10 @@ void Enroller::update_entries() {
   // Captured, but by an earlier agent, which died before it could annotate or let go.
   std::set<IpAddress> captured;
   if (const Result<std::vector<CapturedPod>> pods = capture_.pods()) {
-    for (const CapturedPod& pod : *pods) captured.insert(pod.address);
+    for (const CapturedPod& pod : *pods) captured.insert(pod.addresses.first());
   }
   for (const auto& [uid, facts] : index_.pods()) {
-    const bool is_in = facts.annotated || captured.contains(facts.address);
+    const bool is_in = facts.annotated || captured.contains(facts.addresses.first());
     if (is_in || (facts.wanted && !withdrawing_)) uids.insert(uid);
   }
   for (const std::string& uid : uids) {
@@ -109,13 +114,13 @@ void Enroller::drop_orphans() {
   std::set<IpAddress> addresses;
   for (const auto& [uid, entry] : entries_) {
     if (entry->held) held.insert(entry->held->netns_cookie);
-    if (entry->present) addresses.insert(entry->facts.address);
+    if (entry->present) addresses.insert(entry->facts.addresses.first());
   }
   for (const CapturedPod& pod : *captured) {
-    if (held.contains(pod.netns_cookie) || addresses.contains(pod.address)) continue;
+    if (held.contains(pod.netns_cookie) || addresses.contains(pod.addresses.first())) continue;
     const Result<void> removed = capture_.remove(pod.netns_cookie);
     log::info(kTarget)
-        .field("address", pod.address.to_string())
+        .field("address", pod.addresses.to_string())
         .field("result", removed ? "removed" : removed.error().to_string())
         .say("capture of a pod that is gone");
   }
@@ -152,6 +157,7 @@ runtime::Task<void> Enroller::drive(std::string uid) {
   const bool is_over = !entry.wanted && !entry.held && !entry.annotated;
   if (is_over && !stopped_) {
     loop_.unschedule(entry.retry);
+    loop_.unschedule(entry.dns_wait);
     entries_.erase(uid);
     if (entries_.empty()) emptied_.wake();
   }
@@ -161,6 +167,7 @@ runtime::Task<Result<void>> Enroller::step(Entry& entry) {
   if (!entry.wanted) co_return co_await leave(entry);
   if (entry.held && !is_same_pod(*entry.held, entry.facts)) CO_TRY(co_await leave(entry));
   if (!entry.held) CO_TRY(enter(entry));
+  CO_TRY(settle_dns(entry));
   if (server_.is_acked(entry.facts.uid) && !entry.annotated) {
     CO_TRY(co_await annotate(entry, true));
   }
@@ -168,16 +175,47 @@ runtime::Task<Result<void>> Enroller::step(Entry& entry) {
 }
 
 Result<void> Enroller::enter(Entry& entry) {
-  if (entry.facts.address == IpAddress()) {
+  if (entry.facts.addresses.empty()) {
     return fail(Code::kNotFound, "the pod has no address yet (status.podIP)");
   }
-  entry.held = TRY(capturer_.capture(entry.facts));
+  entry.held = TRY(capturer_.capture(entry.facts, wants_dns(entry)));
   log::info(kTarget)
       .field("pod", entry.facts.ns + "/" + entry.facts.name)
-      .field("address", entry.facts.address.to_string())
+      .field("address", entry.facts.addresses.to_string())
       .say("captured");
   server_.announce(entry.held->announced);
   return {};
+}
+
+bool Enroller::wants_dns(const Entry& entry) const {
+  return entry.facts.dns_capture.value_or(config_.dns_capture);
+}
+
+// A rule that sends queries to a socket that nobody reads would cost the pod its DNS.
+Result<void> Enroller::settle_dns(Entry& entry) {
+  const bool wanted = wants_dns(entry);
+  const bool looped = wanted && server_.is_served(entry.facts.uid);
+  if (wanted && !looped && waits_for_dns_server(entry)) return {};
+  loop_.unschedule(std::exchange(entry.dns_wait, 0));
+  entry.dns_waited = false;
+  if (entry.dns_looped != looped) {
+    TRY(capturer_.loop_dns(*entry.held, looped));
+    entry.dns_looped = looped;
+  }
+  if (entry.held->dns != wanted) TRY(capturer_.mark_dns(*entry.held, wanted));
+  return {};
+}
+
+bool Enroller::waits_for_dns_server(Entry& entry) {
+  if (entry.dns_looped == false || entry.dns_waited) return false;
+  if (entry.dns_wait != 0) return true;
+  entry.dns_wait = loop_.schedule(config_.dns_grace, [this, uid = entry.facts.uid] {
+    Entry& waiting = *entries_.at(uid);
+    waiting.dns_wait = 0;
+    waiting.dns_waited = true;
+    kick(uid);
+  });
+  return true;
 }
 
 runtime::Task<Result<void>> Enroller::leave(Entry& entry) {
@@ -190,6 +228,7 @@ runtime::Task<Result<void>> Enroller::leave(Entry& entry) {
   }
   if (entry.held) {
     CO_TRY(capturer_.stop_capture(*entry.held));
+    entry.dns_looped = false;
     server_.retire(entry.facts.uid);
     co_await wait_until_let_go(entry);
     if (stopped_) co_return fail(Code::kCancelled, "stopped");
@@ -309,7 +348,7 @@ std::vector<PodStatus> Enroller::pods() const {
     PodStatus status{.uid = uid,
                      .ns = entry->facts.ns,
                      .name = entry->facts.name,
-                     .address = entry->facts.address.to_string(),
+                     .address = entry->facts.addresses.to_string(),
                      .state = "captured",
                      .why = entry->failure};
     if (entry->leaving || !entry->wanted) {

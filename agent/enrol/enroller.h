@@ -23,6 +23,10 @@ struct EnrollerConfig {
   std::string pod_cgroups;
   std::string zds_socket;
   bool open_when_empty = false;  // see Capture::Target
+  bool dns_capture = false;      // of pods whose annotation does not say
+  // How long DNS queries wait for a ztunnel that restarts: more than a restart takes, and less than
+  // the 5 s after which glibc asks again, so that its second try reaches the resolver itself.
+  std::chrono::milliseconds dns_grace{3'000};
 };
 
 struct PodStatus {
@@ -42,6 +46,8 @@ struct PodStatus {
 //      send it HBONE.
 // Out: annotation removed -> not captured -> every ztunnel let go of it -> rules, routes,
 // listeners.
+// DNS: captured while a ztunnel is there that serves the pod's DNS socket; where none comes back in
+// time, queries go to the resolver itself, as before.
 //
 // Each pod has at most one task, which compares what is wanted with what is, takes one step and
 // looks again; so labels may change at any moment. Belongs to one loop.
@@ -71,6 +77,11 @@ class Enroller final : public ZdsServer::Observer {
     bool wanted = false;
     std::optional<HeldPod> held;
     bool annotated = false;
+    // Whether the pod's queries come to its DNS sockets; at first nobody knows: an earlier agent
+    // may have seen to it.
+    std::optional<bool> dns_looped;
+    runtime::TimerId dns_wait = 0;  // for a ztunnel that serves them
+    bool dns_waited = false;        // long enough
     bool driving = false;
     bool again = false;
     bool leaving = false;
@@ -89,6 +100,9 @@ class Enroller final : public ZdsServer::Observer {
   runtime::Task<Result<void>> step(Entry& entry);
   Result<void> enter(Entry& entry);
   runtime::Task<Result<void>> leave(Entry& entry);
+  bool wants_dns(const Entry& entry) const;
+  Result<void> settle_dns(Entry& entry);
+  bool waits_for_dns_server(Entry& entry);
   runtime::Task<Result<void>> annotate(Entry& entry, bool enabled);
   runtime::Task<void> wait_until_let_go(Entry& entry);
   void retry_later(Entry& entry, const Error& error);

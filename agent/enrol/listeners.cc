@@ -14,33 +14,84 @@ namespace {
 // (4096).
 constexpr int kBacklog = 4096;
 
-// TEST-NET-1 (RFC 5737). sk_lookup finds a listener whatever it is bound to; an address that is
-// nobody's keeps the pod's processes from reaching the listener by connecting to it.
+// TEST-NET-1 (RFC 5737) and the documentation prefix of IPv6 (RFC 3849). sk_lookup finds a socket
+// whatever it is bound to; an address that is nobody's keeps the pod's processes from reaching it
+// by connecting to it.
 const IpAddress kNobodysAddress = IpAddress::v4(0xC0000201);
+constexpr const char* kNobodysAddressV6 = "2001:db8::1";
+
+// A query of 512 bytes counts as 1280 in a socket's memory, so this (which the kernel doubles)
+// holds 1600: more than what a busy pod asks in the second in which a ztunnel restarts.
+constexpr int kDnsReceiveBytes = 1024 * 1024;
+
+bool is_v6(weft_listener kind) {
+  return kind == WEFT_LISTENER_INBOUND_V6 || kind == WEFT_LISTENER_OUTBOUND_V6 ||
+         kind == WEFT_LISTENER_DNS_V6;
+}
 
 Result<void> set_option(int socket, int level, int name, int value, const char* what) {
   if (setsockopt(socket, level, name, &value, sizeof(value)) == 0) return {};
   return fail_errno(errno, std::string("setting ") + what + " on a listener inside the pod");
 }
 
-Result<Fd> open_listener(const std::string& device) {
-  Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+// A socket that takes what is addressed to others, bound to nobody's address and to any port: a DNS
+// socket on 53 would keep the pod's own processes from binding 53 on every address.
+Result<Fd> open_transparent(weft_listener kind, int type) {
+  const bool v6 = is_v6(kind);
+  Fd socket(::socket(v6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) return fail_errno(errno, "making a listener inside the pod");
-  TRY(set_option(socket.get(), SOL_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT"));
+  // Otherwise it would want the IPv4 connections, too.
+  if (v6) TRY(set_option(socket.get(), SOL_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY"));
+  TRY(v6 ? set_option(socket.get(), SOL_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT")
+         : set_option(socket.get(), SOL_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT"));
+  const IpAddress nobody = v6 ? TRY(IpAddress::parse(kNobodysAddressV6)) : kNobodysAddress;
+  sockaddr_storage address{};
+  const socklen_t length = SocketAddress{nobody, 0}.to_sockaddr(address);
+  if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
+    return fail_errno(errno, "binding a listener inside the pod");
+  }
+  return socket;
+}
+
+Result<Fd> open_listener(weft_listener kind, const std::string& device) {
+  Fd socket = TRY(open_transparent(kind, SOCK_STREAM));
   if (!device.empty() && setsockopt(socket.get(), SOL_SOCKET, SO_BINDTODEVICE, device.c_str(),
                                     static_cast<socklen_t>(device.size() + 1)) != 0) {
     return fail_errno(errno, "binding a listener to the pod's device " + device);
-  }
-  sockaddr_storage address{};
-  const socklen_t length = SocketAddress{kNobodysAddress, 0}.to_sockaddr(address);
-  if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
-    return fail_errno(errno, "binding a listener inside the pod");
   }
   if (listen(socket.get(), kBacklog) != 0) {
     return fail_errno(errno, "listening inside the pod");
   }
   return socket;
 }
+
+// Queries queue in it while a ztunnel restarts. Whom a query was for, ztunnel learns from
+// IP_ORIGDSTADDR (IPV6_ORIGDSTADDR) beside it.
+Result<Fd> open_dns_socket(weft_listener kind) {
+  Fd socket = TRY(open_transparent(kind, SOCK_DGRAM));
+  TRY(is_v6(kind)
+          ? set_option(socket.get(), SOL_IPV6, IPV6_RECVORIGDSTADDR, 1, "IPV6_RECVORIGDSTADDR")
+          : set_option(socket.get(), SOL_IP, IP_RECVORIGDSTADDR, 1, "IP_RECVORIGDSTADDR"));
+  TRY(set_option(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, kDnsReceiveBytes, "SO_RCVBUFFORCE"));
+  // The hook that marks the pod's datagram sockets takes this for one.
+  TRY(set_option(socket.get(), SOL_SOCKET, SO_MARK, 0, "SO_MARK"));
+  return socket;
+}
+
+Result<Fd> open_kind(weft_listener kind, const std::string& interface) {
+  switch (kind) {
+    case WEFT_LISTENER_DNS_V4:
+    case WEFT_LISTENER_DNS_V6:
+      return open_dns_socket(kind);
+    case WEFT_LISTENER_INBOUND_V4:
+    case WEFT_LISTENER_INBOUND_V6:
+      return open_listener(kind, interface);
+    default:
+      return open_listener(kind, "");
+  }
+}
+
+bool kernel_has_ipv6() { return static_cast<bool>(Fd(::socket(AF_INET6, SOCK_STREAM, 0))); }
 
 // What an application accepts from ztunnel's inner leg gets the leg's mark, and so answers over lo.
 Result<void> accept_marks() {
@@ -54,12 +105,15 @@ Result<void> accept_marks() {
 
 }  // namespace
 
-Result<Listeners> open_listeners(const std::string& interface) {
+Result<Listeners> open_listeners(const std::string& interface, Listeners present) {
   TRY(accept_marks());
-  Listeners listeners;
-  listeners[WEFT_LISTENER_INBOUND_V4] = TRY(open_listener(interface));
-  listeners[WEFT_LISTENER_OUTBOUND_V4] = TRY(open_listener(""));
-  return listeners;
+  const bool has_v6 = kernel_has_ipv6();
+  for (uint32_t number = 0; number < WEFT_LISTENER_KINDS; ++number) {
+    const auto kind = static_cast<weft_listener>(number);
+    if (present[kind] || (is_v6(kind) && !has_v6)) continue;
+    present[kind] = TRY(open_kind(kind, interface));
+  }
+  return present;
 }
 
 Result<uint64_t> socket_cookie(int socket_fd) {

@@ -16,8 +16,8 @@ namespace weft::enrol {
 // while no ztunnel runs.
 //
 // By weft_listener. Inbound ones are bound to the pod's interface (see bpf/capture.bpf.c,
-// bind_inner_leg); outbound ones accept what the pod's own processes connected to. Of IPv4 TCP both
-// are there; of what the pod has not, none is.
+// bind_inner_leg); outbound ones accept what the pod's own processes connected to; DNS ones receive
+// the queries of its datagram sockets. Of IPv4 all are there, of IPv6 where the kernel has it.
 struct Listeners {
   std::array<Fd, WEFT_LISTENER_KINDS> sockets;
 
@@ -25,8 +25,9 @@ struct Listeners {
   Fd& operator[](weft_listener kind) { return sockets[kind]; }
 };
 
-// Opens them and sets the pod's net.ipv4.tcp_fwmark_accept. For a thread inside the pod's netns.
-Result<Listeners> open_listeners(const std::string& interface);
+// Opens what is missing of `present`, and sets the pod's net.ipv4.tcp_fwmark_accept (which is of
+// both families). For a thread inside the pod's netns.
+Result<Listeners> open_listeners(const std::string& interface, Listeners present = {});
 
 // The kernel's name of a socket, never used again before a reboot.
 Result<uint64_t> socket_cookie(int socket_fd);

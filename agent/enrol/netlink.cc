@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <span>
 
@@ -22,7 +23,9 @@ namespace {
 // Before the main table's rule (32766) and before what CNIs add (Cilium 9 and 100 to 111, Calico
 // 1000); each mark is our own, so the place only matters to rules that take everything.
 constexpr uint32_t kRulePriority = 53;
-constexpr size_t kRequestBytesMax = 256;  // a header, a family header, five small attributes
+constexpr uint16_t kDnsPort = 53;
+constexpr std::array kLoopedMarks = {uint32_t{WEFT_MARK_OUTBOUND}, uint32_t{WEFT_MARK_INNER}};
+constexpr size_t kRequestBytesMax = 256;  // a header, a family header, seven small attributes
 constexpr size_t kReplyBytesMax = 4096;   // an acknowledgement with its extended text
 
 // One rtnetlink request being written.
@@ -78,10 +81,10 @@ Result<int> ask_kernel(Request request) {
   return -static_cast<const nlmsgerr*>(NLMSG_DATA(header))->error;
 }
 
-Request rule_request(uint16_t type, uint16_t flags, uint32_t mark) {
+Request rule_request(uint16_t type, uint16_t flags, uint8_t family, uint32_t mark) {
   Request request(type, flags);
   fib_rule_hdr rule{};
-  rule.family = AF_INET;
+  rule.family = family;
   rule.table = WEFT_ROUTE_TABLE;
   rule.action = FR_ACT_TO_TBL;
   request.body(rule);
@@ -92,17 +95,28 @@ Request rule_request(uint16_t type, uint16_t flags, uint32_t mark) {
   return request;
 }
 
-Request route_request(uint16_t type, uint16_t flags, const IpAddress& source) {
+Request dns_rule_request(uint16_t type, uint16_t flags, uint8_t family) {
+  Request request = rule_request(type, flags, family, WEFT_MARK_DNS);
+  request.attribute(FRA_IP_PROTO, uint8_t{IPPROTO_UDP});
+  request.attribute(FRA_DPORT_RANGE, fib_rule_port_range{.start = kDnsPort, .end = kDnsPort});
+  return request;
+}
+
+Request route_request(uint16_t type, uint16_t flags, uint8_t family, const IpAddress& source) {
   Request request(type, flags);
   rtmsg route{};
-  route.rtm_family = AF_INET;
+  route.rtm_family = family;
   route.rtm_table = WEFT_ROUTE_TABLE;
   route.rtm_protocol = RTPROT_STATIC;
-  route.rtm_scope = RT_SCOPE_HOST;
+  route.rtm_scope = family == AF_INET ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
   route.rtm_type = RTN_LOCAL;
   request.body(route);
   request.attribute(RTA_OIF, if_nametoindex("lo"));
-  request.attribute(RTA_PREFSRC, htonl(source.v4_host_order()));
+  if (source.is_v4()) {
+    request.attribute(RTA_PREFSRC, htonl(source.v4_host_order()));
+  } else if (!source.is_unspecified()) {
+    request.attribute(RTA_PREFSRC, source.bytes16());
+  }
   return request;
 }
 
@@ -113,10 +127,32 @@ Result<void> change(Request request, int tolerated, std::string what) {
   return {};
 }
 
-Result<void> require_v4(const IpAddress& address) {
-  if (address.is_v4()) return {};
-  return fail(Code::kUnsupported,
-              "pod address " + address.to_string() + ": IPv6 pods cannot be captured yet");
+Result<void> add_family(uint8_t family, const IpAddress& source) {
+  TRY(change(route_request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, family, source), EEXIST,
+             "adding the local route of table 100 (is lo up in the pod?)"));
+  for (const uint32_t mark : kLoopedMarks) {
+    TRY(change(rule_request(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, family, mark), EEXIST,
+               "adding the routing rule of a mark"));
+  }
+  return {};
+}
+
+Result<void> remove_family(uint8_t family) {
+  for (const uint32_t mark : kLoopedMarks) {
+    TRY(change(rule_request(RTM_DELRULE, 0, family, mark), ENOENT,
+               "removing the routing rule of a mark"));
+  }
+  return change(route_request(RTM_DELROUTE, 0, family, {}), ESRCH,
+                "removing the local route of table 100");
+}
+
+// Whether IPv6 is there at all: the kernel may have been built or started without it, and runtimes
+// switch it off by sysctl in pods that have no address of it.
+bool has_ipv6() {
+  const Fd socket(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  std::ifstream disabled("/proc/sys/net/ipv6/conf/lo/disable_ipv6");
+  int value = 1;
+  return socket && disabled >> value && value == 0;
 }
 
 }  // namespace
@@ -137,24 +173,33 @@ Result<std::string> interface_with(const IpAddress& address) {
   return fail(Code::kNotFound, "no interface of the pod holds " + address.to_string());
 }
 
-Result<void> add_loop_routes(const IpAddress& pod_address) {
-  TRY(require_v4(pod_address));
-  TRY(change(route_request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, pod_address), EEXIST,
-             "adding the local route of table 100 (is lo up in the pod?)"));
-  for (const uint32_t mark : {uint32_t{WEFT_MARK_OUTBOUND}, uint32_t{WEFT_MARK_INNER}}) {
-    TRY(change(rule_request(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, mark), EEXIST,
-               "adding the routing rule of a mark"));
+Result<void> add_loop_routes(const PodAddresses& pod) {
+  TRY(add_family(AF_INET, pod.v4));
+  if (!pod.has_v6() && !has_ipv6()) return {};
+  return add_family(AF_INET6, pod.v6);
+}
+
+Result<void> remove_loop_routes() {
+  TRY(remove_family(AF_INET));
+  return has_ipv6() ? remove_family(AF_INET6) : Result<void>();
+}
+
+Result<void> add_dns_rules() {
+  for (const uint8_t family : {AF_INET, AF_INET6}) {
+    if (family == AF_INET6 && !has_ipv6()) continue;
+    TRY(change(dns_rule_request(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, family), EEXIST,
+               "adding the routing rule of DNS"));
   }
   return {};
 }
 
-Result<void> remove_loop_routes(const IpAddress& pod_address) {
-  TRY(require_v4(pod_address));
-  for (const uint32_t mark : {uint32_t{WEFT_MARK_OUTBOUND}, uint32_t{WEFT_MARK_INNER}}) {
-    TRY(change(rule_request(RTM_DELRULE, 0, mark), ENOENT, "removing the routing rule of a mark"));
+Result<void> remove_dns_rules() {
+  for (const uint8_t family : {AF_INET, AF_INET6}) {
+    if (family == AF_INET6 && !has_ipv6()) continue;
+    TRY(change(dns_rule_request(RTM_DELRULE, 0, family), ENOENT,
+               "removing the routing rule of DNS"));
   }
-  return change(route_request(RTM_DELROUTE, 0, pod_address), ESRCH,
-                "removing the local route of table 100");
+  return {};
 }
 
 }  // namespace weft::enrol

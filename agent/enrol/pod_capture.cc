@@ -49,34 +49,34 @@ Listeners PodCapturer::take_recovered(uint64_t netns_cookie) {
   return found;
 }
 
-Result<Listeners> PodCapturer::prepare_network(int netns_fd, const IpAddress& address,
+Result<Listeners> PodCapturer::prepare_network(int netns_fd, const PodAddresses& pod,
                                                Listeners recovered) {
   return in_netns(netns_fd, [&]() -> Result<Listeners> {
-    const std::string interface = TRY(interface_with(address));
-    TRY(add_loop_routes(address));
-    if (recovered[WEFT_LISTENER_INBOUND_V4]) return std::move(recovered);
-    return open_listeners(interface);
+    const std::string interface = TRY(interface_with(pod.first()));
+    TRY(add_loop_routes(pod));
+    return open_listeners(interface, std::move(recovered));
   });
 }
 
-Result<HeldPod> PodCapturer::capture(const PodFacts& pod) {
+Result<void> PodCapturer::enter(const HeldPod& pod, const Listeners& listeners) {
+  return capture_.add({.netns_fd = pod.netns_fd(),
+                       .netns_cookie = pod.netns_cookie,
+                       .addresses = pod.addresses,
+                       .listeners = &listeners,
+                       .open_when_empty = open_when_empty_,
+                       .dns = pod.dns});
+}
+
+Result<HeldPod> PodCapturer::capture(const PodFacts& pod, bool dns) {
   Fd netns = TRY(find_pod_netns(pod_cgroups_, pod.uid));
   HeldPod held{.netns_cookie = TRY(netns_cookie(netns.get())),
-               .address = pod.address,
+               .addresses = pod.addresses,
                .netns = std::move(netns),
-               .announced = nullptr};
+               .announced = nullptr,
+               .dns = dns};
   Result<Listeners> listeners =
-      prepare_network(held.netns.get(), pod.address, take_recovered(held.netns_cookie));
-  Result<void> added;
-  if (listeners) {
-    added = capture_.add({.netns_fd = held.netns.get(),
-                          .netns_cookie = held.netns_cookie,
-                          .address = pod.address,
-                          .listeners = &*listeners,
-                          .open_when_empty = open_when_empty_});
-  } else {
-    added = Fail(listeners.error());
-  }
+      prepare_network(held.netns.get(), pod.addresses, take_recovered(held.netns_cookie));
+  const Result<void> added = listeners ? enter(held, *listeners) : Fail(listeners.error());
   if (!added) {
     const bool was_captured = capture_.find(held.netns_cookie).has_value();
     if (!was_captured) (void)clean_network(held);  // the first error is the one that matters
@@ -98,17 +98,30 @@ Result<HeldPod> PodCapturer::find_captured(const std::string& uid) {
   const std::optional<CapturedPod> present = capture_.find(cookie);
   if (!present) return fail(Code::kNotFound, "pod " + uid + " is not captured");
   return HeldPod{.netns_cookie = cookie,
-                 .address = present->address,
+                 .addresses = present->addresses,
                  .netns = std::move(netns),
                  .announced = nullptr};
 }
 
+Result<void> PodCapturer::mark_dns(HeldPod& pod, bool marked) {
+  pod.dns = marked;
+  Result<void> entered = enter(pod, pod.announced->listeners);
+  if (!entered) pod.dns = !marked;
+  return entered;
+}
+
+Result<void> PodCapturer::loop_dns(const HeldPod& pod, bool looped) {
+  return in_netns(pod.netns_fd(), [&] { return looped ? add_dns_rules() : remove_dns_rules(); });
+}
+
 Result<void> PodCapturer::stop_capture(const HeldPod& pod) {
+  // First: what is looped once nobody takes it any more is lost.
+  TRY(loop_dns(pod, false));
   return capture_.remove(pod.netns_cookie);
 }
 
 Result<void> PodCapturer::clean_network(const HeldPod& pod) {
-  return in_netns(pod.netns_fd(), [&] { return remove_loop_routes(pod.address); });
+  return in_netns(pod.netns_fd(), [] { return remove_loop_routes(); });
 }
 
 }  // namespace weft::enrol

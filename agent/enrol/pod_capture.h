@@ -2,10 +2,10 @@
 
 #include "agent/enrol/capture.h"
 #include "agent/enrol/listeners.h"
+#include "agent/enrol/pod_addresses.h"
 #include "agent/enrol/pod_facts.h"
 #include "agent/enrol/zds_server.h"
 #include "ztunnel/base/fd.h"
-#include "ztunnel/base/ip.h"
 #include "ztunnel/base/result.h"
 
 #include <cstdint>
@@ -19,9 +19,10 @@ namespace weft::enrol {
 // listeners even where no ztunnel runs.
 struct HeldPod {
   uint64_t netns_cookie = 0;
-  IpAddress address;
+  PodAddresses addresses;
   Fd netns;                                       // where `announced` has none
   std::shared_ptr<const AnnouncedPod> announced;  // null: only held to be released
+  bool dns = false;                               // its datagram sockets are marked
 
   int netns_fd() const { return announced ? announced->netns.get() : netns.get(); }
 };
@@ -40,18 +41,24 @@ class PodCapturer {
   // What was taken back and nobody asked for is closed.
   void forget_recovered() { recovered_.clear(); }
 
-  // kNotFound: the pod has no process, or its interface no address, yet.
-  Result<HeldPod> capture(const PodFacts& pod);
+  // kNotFound: the pod has no process, or its interface no address, yet. `dns`: see mark_dns().
+  Result<HeldPod> capture(const PodFacts& pod, bool dns);
   // A pod that an earlier agent captured and that is not to be captured any more. kNotFound: it is
   // not captured, or its processes have gone.
   Result<HeldPod> find_captured(const std::string& uid);
-  // New connections go as if there were no mesh; open ones through ztunnel go on.
+  // Whether datagram sockets that the pod makes from now on are marked. Alone it changes nothing.
+  Result<void> mark_dns(HeldPod& pod, bool marked);
+  // Whether what marked sockets send to port 53 comes to the pod's DNS sockets, or goes to the
+  // resolver itself.
+  Result<void> loop_dns(const HeldPod& pod, bool looped);
+  // New connections and queries go as if there were no mesh; open ones through ztunnel go on.
   Result<void> stop_capture(const HeldPod& pod);
   // Rules and routes. Ends what still flows through ztunnel.
   Result<void> clean_network(const HeldPod& pod);
 
  private:
-  Result<Listeners> prepare_network(int netns_fd, const IpAddress& address, Listeners recovered);
+  Result<Listeners> prepare_network(int netns_fd, const PodAddresses& pod, Listeners recovered);
+  Result<void> enter(const HeldPod& pod, const Listeners& listeners);
   Listeners take_recovered(uint64_t netns_cookie);
 
   Capture& capture_;

@@ -14,15 +14,39 @@ bool is_live(const Pod& pod) {
   return phase != "Succeeded" && phase != "Failed";
 }
 
-IpAddress address_of(const Pod& pod) {
-  if (pod.status().podip().empty()) return {};
-  const Result<IpAddress> address = IpAddress::parse(pod.status().podip());
-  if (address) return *address;
+void warn(const Pod& pod, const std::string& value, const char* what) {
   log::warn("enrol")
       .field("pod", pod.metadata().namespace_() + "/" + pod.metadata().name())
-      .field("podIP", pod.status().podip())
-      .say("status.podIP: expected an IP address");
-  return {};
+      .field("value", value)
+      .say(what);
+}
+
+void add_address(const Pod& pod, const std::string& text, PodAddresses& addresses) {
+  if (text.empty()) return;
+  const Result<IpAddress> address = IpAddress::parse(text);
+  if (address) {
+    addresses.set(*address);
+  } else {
+    warn(pod, text, "status.podIPs: expected an IP address");
+  }
+}
+
+// status.podIP repeats the first of status.podIPs, which older writers leave out.
+PodAddresses addresses_of(const Pod& pod) {
+  PodAddresses addresses;
+  for (const auto& one : pod.status().podips()) add_address(pod, one.ip(), addresses);
+  if (addresses.empty()) add_address(pod, pod.status().podip(), addresses);
+  return addresses;
+}
+
+std::optional<bool> dns_capture_of(const Pod& pod) {
+  const auto& annotations = pod.metadata().annotations();
+  const auto found = annotations.find(kDnsCaptureAnnotation);
+  if (found == annotations.end()) return std::nullopt;
+  if (found->second == "true") return true;
+  if (found->second == "false") return false;
+  warn(pod, found->second, "annotation ambient.istio.io/dns-capture: expected true or false");
+  return std::nullopt;
 }
 
 }  // namespace
@@ -63,9 +87,10 @@ void PodIndex::rebuild() {
         .ns = key.ns,
         .name = key.name,
         .service_account = account.empty() ? "default" : account,
-        .address = address_of(pod),
+        .addresses = addresses_of(pod),
         .wanted = is_to_be_enrolled_(pod, namespace_of(key.ns)),
-        .annotated = annotation != metadata.annotations().end() && annotation->second == "enabled"};
+        .annotated = annotation != metadata.annotations().end() && annotation->second == "enabled",
+        .dns_capture = dns_capture_of(pod)};
   }
 }
 

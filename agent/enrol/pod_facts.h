@@ -1,15 +1,19 @@
 #pragma once
 
+#include "agent/enrol/pod_addresses.h"
 #include "agent/source/source.h"
-#include "ztunnel/base/ip.h"
 
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace weft::enrol {
+
+// "true" or "false": whether ztunnel answers the pod's DNS queries; as Istio names it.
+constexpr const char* kDnsCaptureAnnotation = "ambient.istio.io/dns-capture";
 
 // What enrolment needs to know of a pod of this node.
 struct PodFacts {
@@ -17,9 +21,11 @@ struct PodFacts {
   std::string ns;
   std::string name;
   std::string service_account;
-  IpAddress address;       // unspecified: none yet
+  PodAddresses addresses;  // empty: none yet
   bool wanted = false;     // is to be in the mesh
   bool annotated = false;  // carries our annotation: some agent had captured it
+  // What kDnsCaptureAnnotation says; nullopt: what the agent was started with.
+  std::optional<bool> dns_capture;
 
   bool operator==(const PodFacts&) const = default;
 };

@@ -62,6 +62,11 @@ const std::vector<Flag> kFlags = {
      .value = "refuse|pass",
      .help = "connections of a captured pod that has no listener",
      .fallback = "refuse"},
+    {.name = "dns-capture",
+     .value = "on|off",
+     .help =
+         "whether ztunnel answers DNS of pods without an ambient.istio.io/dns-capture annotation",
+     .fallback = "off"},
     {.name = "withdraw-on-exit",
      .help = "take capture down at SIGTERM",
      .kind = Flag::Kind::kSwitch}};
@@ -112,6 +117,10 @@ Result<void> Node::prepare() {
   if (empty_slot != "refuse" && empty_slot != "pass") {
     return fail(Code::kInvalid, "--empty-slot: expected \"refuse\" or \"pass\"");
   }
+  const std::string& dns_capture = flags_.get("dns-capture");
+  if (dns_capture != "on" && dns_capture != "off") {
+    return fail(Code::kInvalid, "--dns-capture: expected \"on\" or \"off\"");
+  }
   const std::string cgroup_root =
       flags_.has("cgroup-root") ? flags_.get("cgroup-root") : TRY(find_cgroup2_mount());
   const std::string& kubelet = flags_.get("kubelet-cgroup");
@@ -126,7 +135,8 @@ Result<void> Node::prepare() {
                                          EnrollerConfig{.node = flags_.get("node"),
                                                         .pod_cgroups = flags_.get("pod-cgroups"),
                                                         .zds_socket = flags_.get("zds-socket"),
-                                                        .open_when_empty = empty_slot == "pass"},
+                                                        .open_when_empty = empty_slot == "pass",
+                                                        .dns_capture = dns_capture == "on"},
                                          *capture_, *source_, compile::is_to_be_enrolled);
   TRY(enroller_->listen());
   admin_listener_ = TRY(runtime::listen_unix(flags_.get("admin-socket"), 0600));

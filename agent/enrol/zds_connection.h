@@ -26,6 +26,7 @@ class ZdsConnection {
   void wake();  // what is announced has changed
 
   bool has_acked(const std::string& uid) const;
+  bool serves(const std::string& uid) const { return hello_.wants_listeners && has_acked(uid); }
   bool knows(const std::string& uid) const { return told_.contains(uid); }
   bool has_arrived() const { return arrived_; }  // said a hello that was accepted
   ZtunnelStatus status() const;

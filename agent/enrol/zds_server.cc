@@ -121,6 +121,10 @@ bool ZdsServer::is_acked(const std::string& uid) const {
   return std::ranges::any_of(connections_, [&](const auto* one) { return one->has_acked(uid); });
 }
 
+bool ZdsServer::is_served(const std::string& uid) const {
+  return std::ranges::any_of(connections_, [&](const auto* one) { return one->serves(uid); });
+}
+
 bool ZdsServer::is_known(const std::string& uid) const {
   return std::ranges::any_of(connections_, [&](const auto* one) { return one->knows(uid); });
 }

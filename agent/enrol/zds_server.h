@@ -82,6 +82,8 @@ class ZdsServer {
   void set_complete();
   // Whether some ztunnel has accepted the pod as it is announced now.
   bool is_acked(const std::string& uid) const;
+  // The same, of one that took the pod's listeners, and so serves its DNS sockets.
+  bool is_served(const std::string& uid) const;
   // Whether some ztunnel has been told of the pod and not yet confirmed that it let go of it.
   bool is_known(const std::string& uid) const;
 

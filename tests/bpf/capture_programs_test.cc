@@ -13,10 +13,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <ostream>
 #include <string>
+#include <string_view>
 
 namespace weft {
 namespace {
@@ -59,7 +61,7 @@ TEST_F(ProgramsTest, EachVerifiesWithinItsBudget) {
     EXPECT_GT(info.verified_insns, 0u);
     ++programs;
   }
-  EXPECT_EQ(programs, 5);
+  EXPECT_EQ(programs, 6);
 }
 
 TEST_F(ProgramsTest, MapsHaveTheLayoutOfTheHeader) {
@@ -71,7 +73,7 @@ TEST_F(ProgramsTest, MapsHaveTheLayoutOfTheHeader) {
   EXPECT_EQ(bpf_map__max_entries(skeleton_->maps.weft_counters), uint32_t{WEFT_COUNTERS});
 }
 
-enum class Goes { kToNobody, kPast, kInbound, kOutbound };
+enum class Goes { kToNobody, kPast, kInbound, kOutbound, kDns };
 
 struct Row {
   const char* name;
@@ -82,7 +84,18 @@ struct Row {
   bool listeners;
   Goes goes;
   uint8_t protocol = IPPROTO_TCP;
+  uint32_t port = 80;
+
+  bool is_v6() const { return std::string_view(to).find(':') != std::string_view::npos; }
 };
+
+// As the house keeps it: IPv4 v4-mapped.
+weft_address address_of(const std::string& text) {
+  weft_address address{};
+  const std::string as_v6 = text.find(':') == std::string::npos ? "::ffff:" + text : text;
+  EXPECT_EQ(inet_pton(AF_INET6, as_v6.c_str(), &address), 1) << text;
+  return address;
+}
 
 // Names the row where a test fails.
 void PrintTo(const Row& row, std::ostream* out) { *out << row.name; }
@@ -92,27 +105,41 @@ class DeliverTest : public ProgramsTest, public ::testing::WithParamInterface<Ro
   void SetUp() override {
     ProgramsTest::SetUp();
     if (IsSkipped()) return;
-    weft_pod pod{.slot = kSlot, .flags = GetParam().flags, .address = {}};
-    pod.address.word[2] = htonl(0xffff);
-    inet_pton(AF_INET, "10.0.0.2", &pod.address.word[3]);
+    const weft_pod pod{.slot = kSlot,
+                       .flags = GetParam().flags,
+                       .v4 = address_of("10.0.0.2"),
+                       .v6 = address_of("fd00::2")};
     const uint32_t slot = kSlot;
     ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(skeleton_->maps.weft_slots), &slot, &pod, BPF_ANY),
               0);
     if (!GetParam().listeners) return;
-    inbound_ = enter(WEFT_LISTENER_INBOUND_V4);
-    outbound_ = enter(WEFT_LISTENER_OUTBOUND_V4);
+    // All of them, so that a row also fails where the family is mistaken.
+    for (uint32_t kind = 0; kind < WEFT_LISTENER_KINDS; ++kind) enter(kind);
   }
 
   uint32_t loopback_ifindex() const override { return GetParam().by_loopback ? 0 : 1; }
 
-  Fd enter(weft_listener kind) {
-    Fd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    EXPECT_EQ(listen(listener.get(), 1), 0);
+  void enter(uint32_t kind) {
+    const bool v6 = kind == WEFT_LISTENER_INBOUND_V6 || kind == WEFT_LISTENER_OUTBOUND_V6 ||
+                    kind == WEFT_LISTENER_DNS_V6;
+    const bool dns = kind == WEFT_LISTENER_DNS_V4 || kind == WEFT_LISTENER_DNS_V6;
+    Fd made(socket(v6 ? AF_INET6 : AF_INET, (dns ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0));
+    if (dns) {
+      sockaddr_storage any{};
+      any.ss_family = v6 ? AF_INET6 : AF_INET;
+      EXPECT_EQ(bind(made.get(), reinterpret_cast<const sockaddr*>(&any), sizeof(sockaddr_in6)), 0);
+    } else {
+      EXPECT_EQ(listen(made.get(), 1), 0);
+    }
     const uint32_t key = kSlot * WEFT_LISTENERS_PER_SLOT + kind;
-    const uint64_t value = static_cast<uint64_t>(listener.get());
+    const uint64_t value = static_cast<uint64_t>(made.get());
     EXPECT_EQ(
         bpf_map_update_elem(bpf_map__fd(skeleton_->maps.weft_listeners), &key, &value, BPF_ANY), 0);
-    return listener;
+    sockets_[kind] = std::move(made);
+  }
+
+  uint64_t cookie_of(weft_listener v4, weft_listener v6) const {
+    return cookie_of(sockets_[GetParam().is_v6() ? v6 : v4]);
   }
 
   static uint64_t cookie_of(const Fd& socket) {
@@ -122,19 +149,23 @@ class DeliverTest : public ProgramsTest, public ::testing::WithParamInterface<Ro
     return cookie;
   }
 
-  Fd inbound_;
-  Fd outbound_;
+  std::array<Fd, WEFT_LISTENER_KINDS> sockets_;
 };
 
 TEST_P(DeliverTest, Decides) {
   const Row& row = GetParam();
   bpf_sk_lookup lookup{};
-  lookup.family = AF_INET;
+  lookup.family = row.is_v6() ? AF_INET6 : AF_INET;
   lookup.protocol = row.protocol;
-  inet_pton(AF_INET, row.from, &lookup.remote_ip4);
-  inet_pton(AF_INET, row.to, &lookup.local_ip4);
+  if (row.is_v6()) {
+    inet_pton(AF_INET6, row.from, &lookup.remote_ip6);
+    inet_pton(AF_INET6, row.to, &lookup.local_ip6);
+  } else {
+    inet_pton(AF_INET, row.from, &lookup.remote_ip4);
+    inet_pton(AF_INET, row.to, &lookup.local_ip4);
+  }
   lookup.remote_port = htons(40000);
-  lookup.local_port = 80;
+  lookup.local_port = row.port;
   bpf_test_run_opts options{};
   options.sz = sizeof(options);
   options.ctx_in = &lookup;
@@ -148,14 +179,22 @@ TEST_P(DeliverTest, Decides) {
   EXPECT_EQ(options.retval,
             passes ? static_cast<uint32_t>(SK_PASS) : static_cast<uint32_t>(SK_DROP));
   uint64_t expected = 0;
-  if (row.goes == Goes::kInbound) expected = cookie_of(inbound_);
-  if (row.goes == Goes::kOutbound) expected = cookie_of(outbound_);
+  if (row.goes == Goes::kInbound) {
+    expected = cookie_of(WEFT_LISTENER_INBOUND_V4, WEFT_LISTENER_INBOUND_V6);
+  } else if (row.goes == Goes::kOutbound) {
+    expected = cookie_of(WEFT_LISTENER_OUTBOUND_V4, WEFT_LISTENER_OUTBOUND_V6);
+  } else if (row.goes == Goes::kDns) {
+    expected = cookie_of(WEFT_LISTENER_DNS_V4, WEFT_LISTENER_DNS_V6);
+  }
   EXPECT_EQ(lookup.cookie, expected);
 }
 
 constexpr uint32_t kUp = WEFT_POD_UP;
 constexpr uint32_t kUpOpen = WEFT_POD_UP | WEFT_POD_OPEN_INBOUND | WEFT_POD_OPEN_OUTBOUND;
+constexpr uint32_t kUpDns = WEFT_POD_UP | WEFT_POD_DNS;
 constexpr const char* kPod = "10.0.0.2";
+constexpr const char* kPodV6 = "fd00::2";
+constexpr uint32_t kDnsPort = 53;
 
 INSTANTIATE_TEST_SUITE_P(
     Capture, DeliverTest,
@@ -183,7 +222,40 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"IncomingDown", kEth0, "10.0.0.9", kPod, 0, true, Goes::kToNobody},
         Row{"IncomingDownOpen", kEth0, "10.0.0.9", kPod, WEFT_POD_OPEN_INBOUND, true, Goes::kPast},
         Row{"LoopedDown", kLoopback, kPod, "10.96.0.7", 0, true, Goes::kToNobody},
-        Row{"Datagram", kEth0, "10.0.0.9", kPod, kUp, false, Goes::kPast, IPPROTO_UDP}),
+        Row{"Datagram", kEth0, "10.0.0.9", kPod, kUp, false, Goes::kPast, IPPROTO_UDP},
+        // IPv6: the same by its own listeners.
+        Row{"LoopedV6", kLoopback, kPodV6, "fd96::7", kUp, true, Goes::kOutbound},
+        Row{"InnerLegV6", kLoopback, "fd00::9", kPodV6, kUp, true, Goes::kPast},
+        Row{"LoopbackV6", kLoopback, "::1", "::1", kUp, true, Goes::kPast},
+        Row{"PodToLoopbackV6", kLoopback, kPodV6, "::1", kUp, true, Goes::kPast},
+        Row{"OtherOwnAddressV6", kLoopback, "fd50::1", "fd50::1", kUp, true, Goes::kPast},
+        Row{"IncomingV6", kEth0, "fd00::9", kPodV6, kUp, true, Goes::kInbound},
+        // On the pod's link, every other pod of the node may be: no reason to let it pass.
+        Row{"IncomingLinkLocalV6", kEth0, "fe80::9", "fe80::2", kUp, true, Goes::kInbound},
+        Row{"SelfV6", kEth0, kPodV6, kPodV6, kUp, true, Goes::kPast},
+        Row{"SelfFromLoopbackV6", kEth0, "::1", kPodV6, kUp, true, Goes::kPast},
+        Row{"IncomingWithoutListenerV6", kEth0, "fd00::9", kPodV6, kUp, false, Goes::kToNobody},
+        // Queries: only what the rule looped, only to a resolver, only where it is asked for.
+        Row{"Query", kLoopback, kPod, "10.96.0.10", kUpDns, true, Goes::kDns, IPPROTO_UDP,
+            kDnsPort},
+        Row{"QueryV6", kLoopback, kPodV6, "fd96::10", kUpDns, true, Goes::kDns, IPPROTO_UDP,
+            kDnsPort},
+        Row{"QueryToLinkLocal", kLoopback, kPod, "169.254.20.10", kUpDns, true, Goes::kDns,
+            IPPROTO_UDP, kDnsPort},
+        Row{"QueryNotAskedFor", kLoopback, kPod, "10.96.0.10", kUp, true, Goes::kPast, IPPROTO_UDP,
+            kDnsPort},
+        Row{"QueryToLoopback", kLoopback, "127.0.0.1", "127.0.0.53", kUpDns, true, Goes::kPast,
+            IPPROTO_UDP, kDnsPort},
+        Row{"QueryToLoopbackV6", kLoopback, "::1", "::1", kUpDns, true, Goes::kPast, IPPROTO_UDP,
+            kDnsPort},
+        Row{"QueryToItself", kLoopback, kPod, kPod, kUpDns, true, Goes::kPast, IPPROTO_UDP,
+            kDnsPort},
+        Row{"QueryFromOutside", kEth0, "10.0.0.9", kPod, kUpDns, true, Goes::kPast, IPPROTO_UDP,
+            kDnsPort},
+        Row{"DatagramToAnotherPort", kLoopback, kPod, "10.96.0.10", kUpDns, true, Goes::kPast,
+            IPPROTO_UDP, 443},
+        Row{"QueryWithoutSocket", kLoopback, kPod, "10.96.0.10", kUpDns, false, Goes::kToNobody,
+            IPPROTO_UDP, kDnsPort}),
     [](const auto& row) { return std::string(row.param.name); });
 
 }  // namespace

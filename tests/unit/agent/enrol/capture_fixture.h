@@ -8,12 +8,48 @@
 #include "tests/unit/agent/enrol/testbed.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
 
 namespace weft::enrol {
 
-inline const IpAddress kPod = *IpAddress::parse("10.99.0.2");
 // Routed to the pod's gateway, which does not forward: an uncaptured connection gets nowhere.
 constexpr const char* kService = "10.96.0.7:80";
+
+inline const PodAddresses kPod{.v4 = *IpAddress::parse("10.99.0.2"),
+                               .v6 = *IpAddress::parse("fd99::2")};
+
+// ztunnel's connection to the application, from the client's address and port.
+inline Fd dial_inner_leg(int netns_fd, const std::string& from) {
+  const bool v6 = testing::family_of(from) == AF_INET6;
+  Fd fd = testing::tcp_socket_in(netns_fd, testing::family_of(from));
+  const int on = 1;
+  const int mark = WEFT_MARK_INNER;
+  EXPECT_EQ(setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof(mark)), 0);
+  EXPECT_EQ(setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 3), 0);
+  EXPECT_EQ(setsockopt(fd.get(), v6 ? SOL_IPV6 : SOL_IP, v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT,
+                       &on, sizeof(on)),
+            0);
+  sockaddr_storage source{};
+  const socklen_t length = SocketAddress::parse(from)->to_sockaddr(source);
+  EXPECT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&source), length), 0) << strerror(errno);
+  return fd;
+}
+
+// A client outside the pod: connects, writes its own address, reads.
+inline testing::Child client_outside(const testing::Testbed& bed, const std::string& to) {
+  return bed.run("other", bed.out(), [to] {
+    const Fd fd = testing::tcp_socket(testing::family_of(to));
+    if (const int error = testing::connect_to(fd.get(), to)) return std::string(strerror(error));
+    testing::write_text(fd.get(), testing::local_of(fd.get()));
+    return testing::read_text(fd.get());
+  });
+}
 
 // One pod under capture, with listeners that the test itself accepts from.
 class CaptureTest : public ::testing::Test {
@@ -41,19 +77,20 @@ class CaptureTest : public ::testing::Test {
   void prepare_pod() {
     auto listeners = in_netns(bed_->pod(), []() -> Result<Listeners> {
       TRY(add_loop_routes(kPod));
-      const std::string interface = TRY(interface_with(kPod));
+      const std::string interface = TRY(interface_with(kPod.first()));
       return open_listeners(interface);
     });
     ASSERT_TRUE(listeners) << listeners.error().to_string();
     listeners_ = std::move(*listeners);
   }
 
-  void add(bool open_when_empty) {
+  void add(bool open_when_empty, bool dns = false, const PodAddresses& addresses = kPod) {
     const auto added = capture_->add({.netns_fd = bed_->pod(),
                                       .netns_cookie = cookie_,
-                                      .address = kPod,
+                                      .addresses = addresses,
                                       .listeners = &listeners_,
-                                      .open_when_empty = open_when_empty});
+                                      .open_when_empty = open_when_empty,
+                                      .dns = dns});
     ASSERT_TRUE(added) << added.error().to_string();
   }
 
@@ -71,7 +108,7 @@ class CaptureTest : public ::testing::Test {
   // A pod's process that connects, says its addresses and reads what comes back.
   testing::Child client_in_pod(const std::string& to) {
     return bed_->run(testing::kPodCgroup, bed_->pod(), [to] {
-      const Fd fd = testing::tcp_socket();
+      const Fd fd = testing::tcp_socket(testing::family_of(to));
       if (const int error = testing::connect_to(fd.get(), to)) return std::string(strerror(error));
       testing::write_text(fd.get(), testing::peer_of(fd.get()));
       return testing::read_text(fd.get());

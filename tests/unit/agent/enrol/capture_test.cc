@@ -3,31 +3,12 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <fcntl.h>
-#include <gtest/gtest.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 
 namespace weft::enrol {
 namespace {
 
 using testing::Child;
-
-// ztunnel's connection to the application, from the client's address and port.
-Fd dial_inner_leg(int netns_fd, const std::string& from) {
-  Fd fd = testing::tcp_socket_in(netns_fd);
-  const int on = 1;
-  const int mark = WEFT_MARK_INNER;
-  EXPECT_EQ(setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof(mark)), 0);
-  EXPECT_EQ(setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 3), 0);
-  EXPECT_EQ(setsockopt(fd.get(), SOL_IP, IP_TRANSPARENT, &on, sizeof(on)), 0);
-  sockaddr_storage source{};
-  const socklen_t length = SocketAddress::parse(from)->to_sockaddr(source);
-  EXPECT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&source), length), 0) << strerror(errno);
-  return fd;
-}
 
 TEST_F(CaptureTest, OutboundComesToTheListenerWithItsOriginalDestination) {
   Child client = client_in_pod(kService);
@@ -231,16 +212,6 @@ TEST_F(CaptureTest, SocketThatWasCapturedAndConnectsAgainIsNotMarkedAnyMore) {
 
 // Inbound.
 
-// A client outside the pod: connects, writes its own address, reads.
-Child client_outside(const testing::Testbed& bed, const std::string& to) {
-  return bed.run("other", bed.out(), [to] {
-    const Fd fd = testing::tcp_socket();
-    if (const int error = testing::connect_to(fd.get(), to)) return std::string(strerror(error));
-    testing::write_text(fd.get(), testing::local_of(fd.get()));
-    return testing::read_text(fd.get());
-  });
-}
-
 TEST_F(CaptureTest, InnerLegHasTheClientsAddressAndPortBesideTheOuterConnection) {
   const Fd app =
       *in_netns(bed_->pod(), []() -> Result<Fd> { return testing::listen_on("0.0.0.0:8080"); });
@@ -316,7 +287,7 @@ TEST_F(CaptureTest, CaptureGoesOnWithoutTheAgentAndIsTakenOverByTheNext) {
 
   open_capture();
   ASSERT_TRUE(capture_->find(cookie_));
-  EXPECT_EQ(capture_->find(cookie_)->address, kPod);
+  EXPECT_EQ(capture_->find(cookie_)->addresses, kPod);
   EXPECT_EQ(capture_->slot_sockets(0)[WEFT_LISTENER_INBOUND_V4], *socket_cookie(inbound()));
   EXPECT_EQ(capture_->proxies().size(), 1u);
   EXPECT_EQ(counted("outbound_captured"), 1u) << "counters go on";
@@ -335,8 +306,8 @@ TEST_F(CaptureTest, RemovedPodIsNotCapturedAndLeavesNothing) {
       *in_netns(bed_->out(), []() -> Result<Fd> { return testing::listen_on("10.99.0.1:80"); });
   ASSERT_TRUE(capture_->remove(cookie_));
   ASSERT_TRUE(capture_->remove(cookie_)) << "twice is fine";
-  ASSERT_TRUE(in_netns(bed_->pod(), [] { return remove_loop_routes(kPod); }));
-  ASSERT_TRUE(in_netns(bed_->pod(), [] { return remove_loop_routes(kPod); })) << "twice is fine";
+  ASSERT_TRUE(in_netns(bed_->pod(), remove_loop_routes));
+  ASSERT_TRUE(in_netns(bed_->pod(), remove_loop_routes)) << "twice is fine";
 
   Child client = client_in_pod("10.99.0.1:80");
   const Fd accepted = testing::accept_from(server.get());

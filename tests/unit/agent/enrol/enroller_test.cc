@@ -53,7 +53,8 @@ class Agent {
           std::make_unique<Enroller>(thread_.loop(),
                                      EnrollerConfig{.node = "node-1",
                                                     .pod_cgroups = bed.cgroup() + "/pods",
-                                                    .zds_socket = bed.folder() + "/zds.sock"},
+                                                    .zds_socket = bed.folder() + "/zds.sock",
+                                                    .dns_grace = std::chrono::milliseconds(300)},
                                      *capture_, *source_, testing::is_labelled);
       const auto listened = enroller_->listen();
       ASSERT_TRUE(listened) << listened.error().to_string();
@@ -168,7 +169,7 @@ TEST_F(EnrollerTest, PodIsAnnotatedOnceZtunnelHasAcceptedIt) {
   agent_->becomes("u-1 waiting for ztunnel;");
   EXPECT_EQ(agent_->annotations(), "");
   const std::vector<Fd> descriptors = connect_ztunnel();
-  ASSERT_EQ(descriptors.size(), 3u);
+  ASSERT_EQ(descriptors.size(), 7u) << "the netns and a socket of each kind";
   EXPECT_TRUE(is_same_netns(descriptors[0].get(), bed_->pod()));
   agent_->becomes("u-1 captured;");
   EXPECT_TRUE(eventually([&] { return agent_->annotations() == "u-1=enabled;"; }));
@@ -262,6 +263,59 @@ TEST_F(EnrollerTest, DeletedPodLeavesNothing) {
   EXPECT_EQ(agent_->captured(), 0u);
   EXPECT_EQ(agent_->annotations(), "");
   expect_clean_pod();
+}
+
+// A rule that sends queries to a socket that nobody reads would cost the pod its DNS.
+TEST_F(EnrollerTest, DnsIsCapturedWhileAZtunnelServesIt) {
+  const auto rules = [this] {
+    const std::string of_pod =
+        " -n " + bed_->pod_name() + " rule | grep -c 'fwmark 0x53c.*dport 53'";
+    return testing::shell_output("ip -4" + of_pod) + testing::shell_output("ip -6" + of_pod);
+  };
+  const auto become = [&](const std::string& wanted) {
+    return eventually([&] { return rules() == wanted; });
+  };
+  constexpr const char* kThere = "1\n1\n";
+  constexpr const char* kGone = "0\n0\n";
+  start_pod();
+  start_agent({pod_change({.dns_capture = "true"})});
+  agent_->becomes("u-1 waiting for ztunnel;");
+  EXPECT_EQ(rules(), kGone);
+  connect_ztunnel();
+  EXPECT_TRUE(become(kThere));
+  agent_->push(pod_change({.dns_capture = "false"}));
+  EXPECT_TRUE(become(kGone));
+  agent_->push(pod_change({.dns_capture = "true"}));
+  EXPECT_TRUE(become(kThere));
+
+  // An agent that comes later keeps what is there, for as long as a ztunnel may come back.
+  agent_.reset();
+  EXPECT_EQ(rules(), kThere);
+  start_agent({pod_change({.dns_capture = "true"})});
+  agent_->becomes("u-1 waiting for ztunnel;");
+  connect_ztunnel();
+  agent_->becomes("u-1 captured;");
+  EXPECT_EQ(rules(), kThere);
+
+  ztunnel_.reset();
+  EXPECT_TRUE(become(kGone)) << "the ztunnel did not come back";
+  connect_ztunnel();
+  EXPECT_TRUE(become(kThere));
+  agent_->push(pod_change({.labelled = false, .dns_capture = "true"}));
+  EXPECT_TRUE(become(kGone));
+}
+
+TEST_F(EnrollerTest, DnsIsNotCapturedByAZtunnelThatTookNoSocket) {
+  start_pod();
+  start_agent({pod_change({.dns_capture = "true"})});
+  agent_->becomes("u-1 waiting for ztunnel;");
+  ztunnel_.emplace(zds());
+  ztunnel_->say(testing::kPlainHello);
+  const auto add = ztunnel_->next();
+  ASSERT_TRUE(add && add->request.has_add());
+  ztunnel_->ack();
+  agent_->becomes("u-1 captured;");
+  EXPECT_EQ(testing::shell_output("ip -n " + bed_->pod_name() + " rule | grep dport"), "");
 }
 
 TEST_F(EnrollerTest, ZtunnelInThePodsOwnCgroupIsNotAdmitted) {

@@ -51,6 +51,8 @@ struct PodSpec {
   std::string service_account = {};
   bool labelled = true;
   bool annotated = false;
+  std::string dns_capture = {};             // the annotation, where it is not empty
+  std::vector<std::string> addresses = {};  // status.podIPs
 };
 
 inline source::Change pod_change(const PodSpec& spec) {
@@ -62,6 +64,12 @@ inline source::Change pod_change(const PodSpec& spec) {
   if (spec.labelled) (*metadata.mutable_labels())["istio.io/dataplane-mode"] = "ambient";
   if (spec.annotated) {
     (*metadata.mutable_annotations())["ambient.istio.io/redirection"] = "enabled";
+  }
+  if (!spec.dns_capture.empty()) {
+    (*metadata.mutable_annotations())["ambient.istio.io/dns-capture"] = spec.dns_capture;
+  }
+  for (const std::string& address : spec.addresses) {
+    pod->mutable_status()->add_podips()->set_ip(address);
   }
   pod->mutable_spec()->set_nodename(spec.node);
   pod->mutable_spec()->set_serviceaccountname(spec.service_account);

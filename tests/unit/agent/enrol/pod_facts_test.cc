@@ -24,14 +24,14 @@ TEST_F(PodIndexTest, KnowsThisNodesPods) {
   EXPECT_EQ(pod.ns, "shop");
   EXPECT_EQ(pod.name, "users-0");
   EXPECT_EQ(pod.service_account, "default") << "where none is written";
-  EXPECT_EQ(pod.address.to_string(), "10.99.0.2");
+  EXPECT_EQ(pod.addresses.to_string(), "10.99.0.2");
   EXPECT_TRUE(pod.wanted);
   EXPECT_FALSE(pod.annotated);
 }
 
 TEST_F(PodIndexTest, FollowsChanges) {
   index_.apply({pod_change({.address = ""})});
-  EXPECT_EQ(index_.pods().at("u-1").address, IpAddress());
+  EXPECT_EQ(index_.pods().at("u-1").addresses, PodAddresses());
   index_.apply({pod_change({.service_account = "users", .annotated = true})});
   EXPECT_EQ(index_.pods().at("u-1").service_account, "users");
   EXPECT_TRUE(index_.pods().at("u-1").annotated);
@@ -58,7 +58,29 @@ TEST_F(PodIndexTest, RecreatedUnderTheSameNameIsAnotherPod) {
 
 TEST_F(PodIndexTest, AddressThatIsNoneIsNoAddress) {
   index_.apply({pod_change({.address = "10.99.0.2.evil"})});
-  EXPECT_EQ(index_.pods().at("u-1").address, IpAddress());
+  EXPECT_EQ(index_.pods().at("u-1").addresses, PodAddresses());
+}
+
+TEST_F(PodIndexTest, TakesOneAddressOfEachFamily) {
+  const auto addresses = [this](std::vector<std::string> all) {
+    index_.apply({pod_change({.addresses = std::move(all)})});
+    return index_.pods().at("u-1").addresses.to_string();
+  };
+  EXPECT_EQ(addresses({"10.99.0.2", "fd99::2"}), "10.99.0.2, fd99::2");
+  EXPECT_EQ(addresses({"fd99::2", "10.99.0.2"}), "10.99.0.2, fd99::2");
+  EXPECT_EQ(addresses({"fd99::2"}), "fd99::2");
+  EXPECT_EQ(addresses({"fd99::2.evil"}), "10.99.0.2") << "podIP is still there";
+}
+
+TEST_F(PodIndexTest, DnsCaptureIsAsAnnotated) {
+  const auto dns = [this](const std::string& value) {
+    index_.apply({pod_change({.dns_capture = value})});
+    return index_.pods().at("u-1").dns_capture;
+  };
+  EXPECT_EQ(dns(""), std::nullopt);
+  EXPECT_EQ(dns("true"), true);
+  EXPECT_EQ(dns("false"), false);
+  EXPECT_EQ(dns("maybe"), std::nullopt);
 }
 
 TEST_F(PodIndexTest, NamespaceChangesReachItsPods) {

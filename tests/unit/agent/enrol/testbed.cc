@@ -89,6 +89,9 @@ Testbed::Testbed() : tag_("h6-" + std::to_string(getpid())) {
   shell("ip -n " + pod_name_ + " addr add 10.99.0.2/24 dev eth0");
   shell("ip -n " + out_name_ + " addr add 10.99.0.1/24 dev eth0");
   shell("ip -n " + pod_name_ + " route add default via 10.99.0.1");
+  shell("ip -n " + pod_name_ + " addr add fd99::2/64 dev eth0 nodad");
+  shell("ip -n " + out_name_ + " addr add fd99::1/64 dev eth0 nodad");
+  shell("ip -n " + pod_name_ + " route add default via fd99::1");
   pod_ = open_named_netns(pod_name_);
   out_ = open_named_netns(out_name_);
 
@@ -134,8 +137,8 @@ Child Testbed::run(const std::string& cgroup, int netns_fd,
   _exit(0);
 }
 
-Fd tcp_socket() {
-  Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+Fd tcp_socket(int family) {
+  Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   CHECK(fd);
   const timeval wait{.tv_sec = kWaitSeconds, .tv_usec = 0};
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
@@ -143,12 +146,14 @@ Fd tcp_socket() {
   return fd;
 }
 
-Fd tcp_socket_in(int netns_fd) {
-  return *in_netns(netns_fd, []() -> Result<Fd> { return tcp_socket(); });
+Fd tcp_socket_in(int netns_fd, int family) {
+  return *in_netns(netns_fd, [family]() -> Result<Fd> { return tcp_socket(family); });
 }
 
+int family_of(const std::string& address) { return address.front() == '[' ? AF_INET6 : AF_INET; }
+
 Fd listen_on(const std::string& address) {
-  Fd fd = tcp_socket();
+  Fd fd = tcp_socket(family_of(address));
   const int on = 1;
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   sockaddr_storage storage{};

@@ -3,15 +3,16 @@
 #include "ztunnel/base/fd.h"
 #include "ztunnel/base/ip.h"
 
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include <functional>
 #include <string>
 
-// Two network namespaces, "pod" (10.99.0.2) and "out" (10.99.0.1, the pod's gateway), joined by a
-// veth; and three cgroups, pods/podu-1 (that of the pod with the uid u-1), proxy and other. Names
-// carry the process id; everything is removed by the destructor. The test itself plays ztunnel,
-// from the proxy cgroup.
+// Two network namespaces, "pod" (10.99.0.2, fd99::2) and "out" (10.99.0.1, fd99::1, the pod's
+// gateway), joined by a veth; and three cgroups, pods/podu-1 (that of the pod with the uid u-1),
+// proxy and other. Names carry the process id; everything is removed by the destructor. The test
+// itself plays ztunnel, from the proxy cgroup.
 
 namespace weft::enrol::testing {
 
@@ -75,8 +76,9 @@ class Testbed {
 
 // Blocking sockets with a bound on every wait, for clients, servers and the stand-in for ztunnel.
 constexpr int kWaitSeconds = 5;
-Fd tcp_socket();
-Fd tcp_socket_in(int netns_fd);
+Fd tcp_socket(int family = AF_INET);
+Fd tcp_socket_in(int netns_fd, int family = AF_INET);
+int family_of(const std::string& address);           // "[fd99::1]:80": AF_INET6
 Fd listen_on(const std::string& address);            // "0.0.0.0:8080"
 int connect_to(int fd, const std::string& address);  // 0 or errno
 Fd accept_from(int listener);                        // invalid: nobody came in time
