@@ -123,6 +123,16 @@ bool lists_connections(const Value& dump) {
   return false;
 }
 
+// A list that is not the whole says so, beside it.
+void complain_of_gaps(const Value& dump) {
+  const Value& caveat = at(dump, "connectionsCaveat");
+  if (!caveat.has_struct_value()) return;
+  const auto omitted = static_cast<long long>(at(caveat, "omitted").number_value());
+  if (omitted > 0) complain(std::to_string(omitted) + " more connections are open");
+  if (!at(caveat, "complete").bool_value())
+    complain("a worker did not answer: some may be missing");
+}
+
 int print_tables(const std::vector<Dump>& dumps, const Section* section, bool by_node) {
   bool failed = false;
   for (size_t i = 0; i < dumps.size(); ++i) {
@@ -144,6 +154,7 @@ int print_tables(const std::vector<Dump>& dumps, const Section* section, bool by
       std::printf("%s%s", gap, one.table(dump).c_str());
       gap = "\n";
     }
+    if (section != nullptr && !section->in_all) complain_of_gaps(dump);
   }
   return failed ? kFailed : kDone;
 }

@@ -14,20 +14,6 @@ std::atomic<Level> current_level{Level::kInfo};
 std::mutex sink_mutex;
 std::function<void(std::string_view)> sink;
 
-std::string_view name_of(Level level) {
-  switch (level) {
-    case Level::kError:
-      return "error";
-    case Level::kWarn:
-      return "warn";
-    case Level::kInfo:
-      return "info";
-    case Level::kDebug:
-      return "debug";
-  }
-  return "error";
-}
-
 bool is_plain(std::string_view value) {
   if (value.empty()) return false;
   for (const char c : value) {
@@ -93,7 +79,7 @@ void Line::say(std::string_view message) {
   if (!enabled(level_)) return;
   std::string line = timestamp();
   line += '\t';
-  line += name_of(level_);
+  line += to_string(level_);
   line += '\t';
   line += target_;
   line += '\t';
@@ -109,6 +95,29 @@ void Line::say(std::string_view message) {
 }
 
 void set_level(Level level) { current_level = level; }
+
+Level level() { return current_level; }
+
+std::string_view to_string(Level level) {
+  switch (level) {
+    case Level::kError:
+      return "error";
+    case Level::kWarn:
+      return "warn";
+    case Level::kInfo:
+      return "info";
+    case Level::kDebug:
+      return "debug";
+  }
+  return "error";
+}
+
+std::optional<Level> parse_level(std::string_view name) {
+  for (const Level level : {Level::kError, Level::kWarn, Level::kInfo, Level::kDebug}) {
+    if (to_string(level) == name) return level;
+  }
+  return std::nullopt;
+}
 bool enabled(Level level) { return level <= current_level; }
 void set_sink(std::function<void(std::string_view)> new_sink) {
   const std::scoped_lock lock(sink_mutex);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -33,7 +34,11 @@ inline Line info(std::string_view target) { return {Level::kInfo, target}; }
 inline Line debug(std::string_view target) { return {Level::kDebug, target}; }
 
 void set_level(Level level);
+Level level();
 bool enabled(Level level);
+// "error", "warn", "info", "debug", and back.
+std::string_view to_string(Level level);
+std::optional<Level> parse_level(std::string_view name);
 // Where whole lines go (tests). Null: standard error.
 void set_sink(std::function<void(std::string_view line)> sink);
 

@@ -234,6 +234,18 @@ Parsed<bool> BodyReader::take_chunk_line(std::string_view line) {
   return false;
 }
 
+template <class Parse>
+Parsed<bool> MessageReader::take_head(Parse parse) {
+  const Parsed<std::optional<size_t>> size = scanner_.scan(input_);
+  if (!size) return std::unexpected(size.error());
+  if (!*size) return false;
+  const Parsed<void> head = parse(std::string_view(input_).substr(0, **size));
+  if (!head) return std::unexpected(head.error());
+  input_.erase(0, **size);
+  scanner_.reset();
+  return true;
+}
+
 Parsed<void> RequestParser::parse_head(std::string_view head) {
   const auto [line, field_lines] = split_head(head);
   const size_t first = line.find(' ');
@@ -260,7 +272,7 @@ Parsed<void> RequestParser::parse_head(std::string_view head) {
   }
   Parsed<BodyReader> body = frame_body(*fields, BodyReader::Framing::kNone, kRequestBodyBytesMax);
   if (!body) return std::unexpected(std::move(body.error()));
-  body_ = *std::move(body);
+  reader_.expect_body(*std::move(body));
   incoming.keep_alive =
       !fields->lists("connection", "close") && (!old || fields->lists("connection", "keep-alive"));
   wants_continue_ = !old && equal_in_any_case(fields->get("expect"), "100-continue");
@@ -270,19 +282,16 @@ Parsed<void> RequestParser::parse_head(std::string_view head) {
 
 Parsed<std::optional<IncomingRequest>> RequestParser::next() {
   if (!request_) {
-    const Parsed<std::optional<size_t>> size = scanner_.scan(input_);
-    if (!size) return std::unexpected(size.error());
-    if (!*size) return std::nullopt;
-    const Parsed<void> head = parse_head(std::string_view(input_).substr(0, **size));
+    const Parsed<bool> head =
+        reader_.take_head([this](std::string_view bytes) { return parse_head(bytes); });
     if (!head) return std::unexpected(head.error());
-    input_.erase(0, **size);
-    scanner_.reset();
+    if (!*head) return std::nullopt;
   }
-  const Parsed<bool> whole = body_.take(input_);
+  const Parsed<bool> whole = reader_.take_body();
   if (!whole) return std::unexpected(whole.error());
   if (!*whole) return std::nullopt;
   wants_continue_ = false;
-  request_->request.body = std::move(body_.body());
+  request_->request.body = std::move(reader_.body());
   return std::exchange(request_, std::nullopt);
 }
 
@@ -300,33 +309,30 @@ Parsed<void> ResponseParser::parse_head(std::string_view head) {
   Parsed<BodyReader> body =
       frame_body(*fields, BodyReader::Framing::kUntilEnd, kResponseBodyBytesMax);
   if (!body) return std::unexpected(std::move(body.error()));
-  body_ = bodiless ? BodyReader() : *std::move(body);
+  reader_.expect_body(bodiless ? BodyReader() : *std::move(body));
   response_ = Response{*status, std::string(fields->get("content-type")), ""};
   return {};
 }
 
 Parsed<std::optional<Response>> ResponseParser::next() {
   while (!response_) {
-    const Parsed<std::optional<size_t>> size = scanner_.scan(input_);
-    if (!size) return std::unexpected(size.error());
-    if (!*size) return std::nullopt;
-    const Parsed<void> head = parse_head(std::string_view(input_).substr(0, **size));
+    const Parsed<bool> head =
+        reader_.take_head([this](std::string_view bytes) { return parse_head(bytes); });
     if (!head) return std::unexpected(head.error());
-    input_.erase(0, **size);
-    scanner_.reset();
+    if (!*head) return std::nullopt;
   }
-  const Parsed<bool> whole = body_.take(input_);
+  const Parsed<bool> whole = reader_.take_body();
   if (!whole) return std::unexpected(whole.error());
   if (!*whole) return std::nullopt;
-  response_->body = std::move(body_.body());
+  response_->body = std::move(reader_.body());
   return std::exchange(response_, std::nullopt);
 }
 
 Parsed<Response> ResponseParser::end() {
-  if (!response_ || !body_.ends_with_connection()) {
+  if (!response_ || !reader_.body_ends_with_connection()) {
     return refuse(400, "the connection ended within the response");
   }
-  response_->body = std::move(body_.body());
+  response_->body = std::move(reader_.body());
   return *std::exchange(response_, std::nullopt);
 }
 

@@ -82,6 +82,26 @@ class BodyReader {
   std::string body_;
 };
 
+// The bytes of one direction of a connection, of which whole heads and then bodies are taken: what
+// the two parsers below share.
+class MessageReader {
+ public:
+  void feed(std::string_view bytes) { input_ += bytes; }
+  // Calls `parse` with the next head, if that is whole; true then. `parse` may call expect_body().
+  template <class Parse>
+  Parsed<bool> take_head(Parse parse);
+  void expect_body(BodyReader body) { body_ = std::move(body); }
+  // Once the body is whole: true.
+  Parsed<bool> take_body() { return body_.take(input_); }
+  bool body_ends_with_connection() const { return body_.ends_with_connection(); }
+  std::string& body() { return body_.body(); }
+
+ private:
+  std::string input_;
+  HeadScanner scanner_;
+  BodyReader body_;
+};
+
 struct IncomingRequest {
   Request request;
   bool keep_alive = true;
@@ -90,7 +110,7 @@ struct IncomingRequest {
 // The requests of one connection, one after the other. After a Refusal it is of no more use.
 class RequestParser {
  public:
-  void feed(std::string_view bytes) { input_ += bytes; }
+  void feed(std::string_view bytes) { reader_.feed(bytes); }
   Parsed<std::optional<IncomingRequest>> next();
   // True once for a request whose client waits for "100 Continue" before it sends the body.
   bool take_continue() { return std::exchange(wants_continue_, false); }
@@ -98,10 +118,8 @@ class RequestParser {
  private:
   Parsed<void> parse_head(std::string_view head);
 
-  std::string input_;
-  HeadScanner scanner_;
+  MessageReader reader_;
   std::optional<IncomingRequest> request_;  // its head is read, its body is not
-  BodyReader body_;
   bool wants_continue_ = false;
 };
 
@@ -109,7 +127,7 @@ class RequestParser {
 class ResponseParser {
  public:
   explicit ResponseParser(bool to_head) : to_head_(to_head) {}
-  void feed(std::string_view bytes) { input_ += bytes; }
+  void feed(std::string_view bytes) { reader_.feed(bytes); }
   Parsed<std::optional<Response>> next();
   // The connection has ended: the response, where its body goes on until then.
   Parsed<Response> end();
@@ -118,10 +136,8 @@ class ResponseParser {
   Parsed<void> parse_head(std::string_view head);
 
   bool to_head_;
-  std::string input_;
-  HeadScanner scanner_;
+  MessageReader reader_;
   std::optional<Response> response_;
-  BodyReader body_;
 };
 
 }  // namespace weft::http::http1

@@ -121,6 +121,22 @@ Result<SpiffeId> parse_identity(const pb::Workload& from) {
   return SpiffeId::parse(id.to_string());
 }
 
+Result<ApplicationTunnel> parse_application_tunnel(const pb::ApplicationTunnel& from) {
+  constexpr uint32_t kPortMax = 65535;
+  if (from.port() > kPortMax) {
+    return wrong("application_tunnel.port",
+                 "expected a port up to 65535, got " + std::to_string(from.port()));
+  }
+  // An application that expects what we do not know would read its client's bytes instead.
+  if (from.protocol() != pb::ApplicationTunnel::NONE &&
+      from.protocol() != pb::ApplicationTunnel::PROXY) {
+    return wrong("application_tunnel.protocol",
+                 "expected NONE or PROXY, got " + std::to_string(from.protocol()));
+  }
+  return ApplicationTunnel{from.protocol() == pb::ApplicationTunnel::PROXY,
+                           static_cast<uint16_t>(from.port())};
+}
+
 }  // namespace
 
 UidParts split_uid(std::string_view uid) {
@@ -182,6 +198,9 @@ Result<std::shared_ptr<const Workload>> parse_workload(const pb::Workload& from,
   workload->registry_only = from.registry_only();
   workload->pod_hostname = from.pod_hostname();
   workload->pod_subdomain = from.pod_subdomain();
+  if (from.has_application_tunnel()) {
+    workload->application_tunnel = TRY(parse_application_tunnel(from.application_tunnel()));
+  }
   return workload;
 }
 

@@ -7,6 +7,7 @@
 #include "ztunnel/policy/authorize.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -21,6 +22,12 @@ struct Locality {
   std::string region;
   std::string zone;
   std::string subzone;
+};
+
+// A workload whose proxy takes every connection on one port (reference: ztunnel.md 1.15).
+struct ApplicationTunnel {
+  bool proxy_protocol = false;  // behind a PROXY protocol header
+  uint16_t port = 0;            // 0: the port that was asked for
 };
 
 // A workload as the data path uses it: parsed, with what a decision needs already resolved.
@@ -47,7 +54,8 @@ struct Workload {
   // Services it belongs to ("ns/hostname"); service port -> target port of each.
   std::unordered_map<std::string, std::unordered_map<uint16_t, uint16_t>> services;
   std::vector<std::string> authorization_policies;  // "ns/name"
-  bool host_network = false;                        // its IP is the node's: not found by IP
+  std::optional<ApplicationTunnel> application_tunnel;
+  bool host_network = false;  // its IP is the node's: not found by IP
   bool has_waypoint =
       false;  // waypoints are not served yet: traffic that is to pass one is refused
   bool registry_only = false;  // as a source: it may only connect to what the mesh knows

@@ -8,14 +8,7 @@
 namespace weft::node {
 namespace {
 
-struct NamedLevel {
-  std::string_view name;
-  log::Level level;
-};
-constexpr std::array<NamedLevel, 4> kLevels{{{"error", log::Level::kError},
-                                             {"warn", log::Level::kWarn},
-                                             {"info", log::Level::kInfo},
-                                             {"debug", log::Level::kDebug}}};
+using runtime::Task;
 
 constexpr std::string_view kIndex =
     "GET  /              this\n"
@@ -30,14 +23,6 @@ http::Response json(std::string body) {
 
 http::Response text(int status, std::string body) {
   return {.status = status, .body = std::move(body)};
-}
-
-NamedLevel present_level() {
-  NamedLevel present = kLevels.front();
-  for (const NamedLevel& one : kLevels) {
-    if (log::enabled(one.level)) present = one;
-  }
-  return present;
 }
 
 struct Path {
@@ -62,30 +47,30 @@ std::optional<http::Response> refusal(const http::Request& request) {
 
 }  // namespace
 
-std::optional<log::Level> parse_log_level(std::string_view name) {
-  for (const NamedLevel& one : kLevels) {
-    if (one.name == name) return one.level;
+Admin::Admin(Sources sources) : sources_(std::move(sources)), level_at_start_(log::level()) {}
+
+Task<http::Response> Admin::answer(http::Request request) const {
+  if (auto refused = refusal(request)) co_return std::move(*refused);
+  if (request.path == "/") co_return text(200, std::string(kIndex));
+  if (request.path == "/status") {
+    co_return json(status_json(sources_.learner.status()) + "\n");
   }
-  return std::nullopt;
+  if (request.path == "/logging") co_return logging(request);
+  if (request.path == "/config_dump") co_return co_await config_dump();
+  log::info("ztunnel").say("asked to end by /quitquitquit");
+  sources_.quit();
+  co_return text(200, "shutdown now\n");
 }
 
-Admin::Admin(const learn::Learner& learner, std::function<void()> quit)
-    : learner_(learner), quit_(std::move(quit)), level_at_start_(present_level().level) {}
-
-http::Response Admin::answer(const http::Request& request) const {
-  if (auto refused = refusal(request)) return std::move(*refused);
-  if (request.path == "/") return text(200, std::string(kIndex));
-  if (request.path == "/status") return json(status_json(learner_.status()) + "\n");
-  if (request.path == "/logging") return logging(request);
-  if (request.path == "/config_dump") {
-    return json(to_json({.state = learner_.state(),
-                         .pods = learner_.pods(),
-                         .certificates = learner_.status().certificates,
-                         .credentials = learner_.credentials()}));
-  }
-  log::info("ztunnel").say("asked to end by /quitquitquit");
-  quit_();
-  return text(200, "shutdown now\n");
+Task<http::Response> Admin::config_dump() const {
+  Connections connections = co_await sources_.connections();
+  const learn::Learner& learner = sources_.learner;
+  co_return json(to_json({.state = learner.state(),
+                          .pods = learner.pods(),
+                          .certificates = learner.status().certificates,
+                          .credentials = learner.credentials(),
+                          .connections = std::move(connections),
+                          .config = sources_.config}));
 }
 
 http::Response Admin::logging(const http::Request& request) const {
@@ -94,13 +79,13 @@ http::Response Admin::logging(const http::Request& request) const {
   if (query == "reset") {
     log::set_level(level_at_start_);
   } else if (query.starts_with(kLevel)) {
-    const auto level = parse_log_level(query.substr(kLevel.size()));
+    const auto level = log::parse_level(query.substr(kLevel.size()));
     if (!level) return text(400, "level: expected error, warn, info or debug\n");
     log::set_level(*level);
   } else if (!query.empty()) {
     return text(400, "expected ?level=error|warn|info|debug, ?reset or nothing\n");
   }
-  return text(200, "current log level is " + std::string(present_level().name) + "\n");
+  return text(200, "current log level is " + std::string(log::to_string(log::level())) + "\n");
 }
 
 }  // namespace weft::node

@@ -3,8 +3,10 @@
 #include "ztunnel/base/log.h"
 #include "ztunnel/http/http1_server.h"
 #include "ztunnel/learn/view.h"
+#include "ztunnel/node/connections.h"
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,18 +22,21 @@ namespace weft::node {
 // On loopback of ztunnel's own network namespace, so whoever may enter that may ask.
 class Admin {
  public:
-  Admin(const learn::Learner& learner, std::function<void()> quit);
-  http::Response answer(const http::Request& request) const;  // the learner's thread
+  struct Sources {
+    const learn::Learner& learner;
+    std::function<void()> quit;
+    std::function<runtime::Task<Connections>()> connections;
+    std::map<std::string, std::string> config;  // flags and their values
+  };
+  explicit Admin(Sources sources);
+  runtime::Task<http::Response> answer(http::Request request) const;  // the learner's thread
 
  private:
+  runtime::Task<http::Response> config_dump() const;
   http::Response logging(const http::Request& request) const;
 
-  const learn::Learner& learner_;
-  std::function<void()> quit_;
+  Sources sources_;
   log::Level level_at_start_;
 };
-
-// "error", "warn", "info" or "debug".
-std::optional<log::Level> parse_log_level(std::string_view name);
 
 }  // namespace weft::node

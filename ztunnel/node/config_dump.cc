@@ -44,6 +44,12 @@ void set_ports(Struct& object, const std::string& name,
   for (const auto& [service, target] : ports) set(map, std::to_string(service), uint32_t{target});
 }
 
+void set_application_tunnel(Struct& entry, const learn::ApplicationTunnel& tunnel) {
+  Struct& out = *field(entry, "applicationTunnel").mutable_struct_value();
+  set(out, "protocol", tunnel.proxy_protocol ? "PROXY" : "NONE");
+  if (tunnel.port != 0) set(out, "port", uint32_t{tunnel.port});
+}
+
 Struct workload_entry(const learn::Workload& workload) {
   Struct entry;
   set(entry, "uid", workload.uid);
@@ -61,6 +67,7 @@ Struct workload_entry(const learn::Workload& workload) {
   set(entry, "status", workload.healthy ? "Healthy" : "Unhealthy");
   set(entry, "networkMode", workload.host_network ? "HostNetwork" : "Standard");
   set(entry, "capacity", workload.capacity);
+  if (workload.application_tunnel) set_application_tunnel(entry, *workload.application_tunnel);
   ListValue& addresses = list(entry, "workloadIps");
   for (const IpAddress& ip : workload.addresses) {
     addresses.add_values()->set_string_value(ip.to_string());
@@ -223,9 +230,25 @@ Struct certificate_entry(const learn::LearnerStatus::Certificate& certificate,
   return entry;
 }
 
-Struct pod_entry(const learn::Pod& pod, const learn::State& state) {
+void add_connections(Struct& entry, const std::string& name,
+                     const std::vector<OpenConnection>& connections) {
+  ListValue& out = list(entry, name);
+  for (const OpenConnection& connection : connections) {
+    Struct& one = *out.add_values()->mutable_struct_value();
+    set(one, "src", connection.source.to_string());
+    if (!connection.original.empty()) set(one, "originalDst", connection.original);
+    set(one, "actualDst", connection.actual);
+    set(one, "protocol", connection.hbone ? "HBONE" : "TCP");
+  }
+}
+
+Struct pod_entry(const learn::Pod& pod, const learn::State& state,
+                 const PodConnections& connections) {
   Struct entry;
   set(entry, "state", "Up");
+  Struct& open = *field(entry, "connections").mutable_struct_value();
+  add_connections(open, "inbound", connections.inbound);
+  add_connections(open, "outbound", connections.outbound);
   Struct& info = *field(entry, "info").mutable_struct_value();
   set(info, "name", pod.name);
   set(info, "namespace", pod.ns);
@@ -263,11 +286,40 @@ std::string certificates_of(const ConfigDump& dump) {
 }
 
 std::string pods_of(const ConfigDump& dump) {
-  Struct pods;
+  static const PodConnections kNone;
+  std::string text = "{";
   for (const auto& pod : dump.pods) {
-    *field(pods, pod->uid).mutable_struct_value() = pod_entry(*pod, *dump.state);
+    const auto found = dump.connections.pods.find(pod->uid);
+    const PodConnections& open = found == dump.connections.pods.end() ? kNone : found->second;
+    // The uid as JSON writes it: it came over ZDS.
+    Struct one;
+    *field(one, pod->uid).mutable_struct_value() = pod_entry(*pod, *dump.state, open);
+    const std::string member = text_of(one);
+    text += (text.size() > 1 ? ",\n" : "\n") + member.substr(1, member.size() - 2);
   }
-  return text_of(pods);
+  return text + "}";
+}
+
+std::string version_of() {
+  Struct version;
+  set(version, "version", WEFT_VERSION);
+  set(version, "implementation", "weft");
+  return text_of(version);
+}
+
+std::string config_of(const ConfigDump& dump) {
+  Struct config;
+  for (const auto& [name, value] : dump.config) set(config, name, value);
+  return text_of(config);
+}
+
+// Only where something is missing, for whoever would take the list for the whole.
+std::string connections_caveat(const Connections& connections) {
+  if (connections.complete && connections.omitted == 0) return "";
+  Struct caveat;
+  set(caveat, "omitted", static_cast<uint32_t>(connections.omitted));
+  field(caveat, "complete").set_bool_value(connections.complete);
+  return ",\n\"connectionsCaveat\":" + text_of(caveat);
 }
 
 }  // namespace
@@ -287,7 +339,10 @@ std::string to_json(const ConfigDump& dump) {
          ",\n\"services\":" + list_of(data.services, service_entry) +
          ",\n\"policies\":" + list_of(data.policies, policy_entry) +
          ",\n\"certificates\":" + certificates_of(dump) + ",\n\"workloadState\":" + pods_of(dump) +
-         "}\n";
+         connections_caveat(dump.connections) +
+         ",\n\"stagedServices\":{},\n\"staticConfig\":{\"workloads\":[],\"services\":[],"
+         "\"policies\":[]}" +
+         ",\n\"version\":" + version_of() + ",\n\"config\":" + config_of(dump) + "}\n";
 }
 
 }  // namespace weft::node

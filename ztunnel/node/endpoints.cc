@@ -5,9 +5,6 @@
 
 #include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
-#include <unistd.h>
-
-#include <csignal>
 
 namespace weft::node {
 namespace {
@@ -28,11 +25,8 @@ Task<void> serve(runtime::Loop& loop, Fd connection, const http::Handler& handle
 }  // namespace
 
 Endpoints::Endpoints(runtime::Loop& loop, const telemetry::Registry& metrics,
-                     const learn::Learner& learner)
-    : loop_(loop),
-      metrics_(metrics),
-      learner_(learner),
-      admin_(learner, [] { kill(getpid(), SIGTERM); }) {
+                     Admin::Sources sources)
+    : loop_(loop), metrics_(metrics), learner_(sources.learner), admin_(std::move(sources)) {
   const IpAddress any = IpAddress::v4(0);
   add({any, kMetricsPort}, [this](http::Request request) {
     if (request.path != "/metrics" && request.path != "/stats/prometheus") {
@@ -50,7 +44,7 @@ Endpoints::Endpoints(runtime::Loop& loop, const telemetry::Registry& metrics,
     return answer({.status = 500, .body = std::move(body)});
   });
   add({IpAddress::v4(INADDR_LOOPBACK), kAdminPort},
-      [this](http::Request request) { return answer(admin_.answer(request)); });
+      [this](http::Request request) { return admin_.answer(std::move(request)); });
 }
 
 void Endpoints::add(const SocketAddress& address, http::Handler handler) {

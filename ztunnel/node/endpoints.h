@@ -31,7 +31,7 @@ constexpr std::chrono::milliseconds kPortsTurn{20};
 // asked to end, and then the younger: never both.
 class Endpoints {
  public:
-  Endpoints(runtime::Loop& loop, const telemetry::Registry& metrics, const learn::Learner& learner);
+  Endpoints(runtime::Loop& loop, const telemetry::Registry& metrics, Admin::Sources sources);
 
   // Takes kPortsWait at most. The error names the port that another process has; with
   // `takeover` that is none: start() takes such ports once they are free.

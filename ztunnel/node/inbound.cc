@@ -3,6 +3,7 @@
 // (or one that bypasses it), and policy decides without an identity.
 
 #include "ztunnel/hbone/server.h"
+#include "ztunnel/node/application.h"
 #include "ztunnel/node/headers.h"
 #include "ztunnel/node/pod_proxy.h"
 #include "ztunnel/node/relay.h"
@@ -26,57 +27,46 @@ struct Tunnel {
   SocketAddress local;  // pod IP and 15008
 };
 
+// `early`: before it was known who talks to whom.
 struct ConnectFailure {
   Error error;
   int status;
   Flag flag;
+  bool early = false;
 };
 
-std::unexpected<ConnectFailure> connect_failure(Error error, int status, Flag flag) {
-  return std::unexpected(ConnectFailure{std::move(error), status, flag});
+std::unexpected<ConnectFailure> early_failure(Error error, int status) {
+  return std::unexpected(ConnectFailure{std::move(error), status, Flag::kConnect, true});
 }
 
-// The authority names this very pod, and not one of our own ports.
-std::expected<SocketAddress, ConnectFailure> validated_target(const Tunnel& tunnel,
-                                                              const std::string& authority) {
-  auto target = SocketAddress::parse(authority);
-  if (!target) return connect_failure(std::move(target.error()), kBadRequest, Flag::kConnect);
-  if (target->ip != tunnel.local.ip) {
-    return connect_failure(Error(Code::kRefused, "ip mismatch: " + tunnel.local.ip.to_string() +
-                                                     " != " + target->ip.to_string()),
-                           kBadRequest, Flag::kConnect);
-  }
-  if (target->port == hbone::kHbonePort || target->port == 0) {
-    return connect_failure(
-        Error(Code::kRefused, "port " + std::to_string(target->port) + " is not an application's"),
-        kUnavailable, Flag::kConnect);
-  }
-  return *target;
+std::unexpected<ConnectFailure> late_failure(ApplicationError failure) {
+  const int status = failure.flag == Flag::kDenied ? kUnauthorized : kUnavailable;
+  return std::unexpected(ConnectFailure{std::move(failure.error), status, failure.flag});
 }
 
-// The leg to the application, and what watches whether it stays allowed.
-struct Application {
-  std::unique_ptr<SocketStream> stream;
-  std::unique_ptr<PodProxy::Judged> judged;
-};
-
-// Judges the connection and connects to the application, as `client`.
-Task<std::expected<Application, ConnectFailure>> open_application(
-    PodProxy& proxy, std::shared_ptr<const learn::Workload> own, policy::Connection connection,
-    SocketAddress client) {
-  const SocketAddress target = connection.destination;
-  auto judged = std::make_unique<PodProxy::Judged>(proxy, std::move(connection));
-  if (auto allowed = judged->judge(*own); !allowed) {
-    co_return connect_failure(std::move(allowed.error()), kUnauthorized, Flag::kDenied);
+// The authority names this very pod, or its workload is one that others' connections are sent to,
+// and the port is an application's and not one of our own.
+std::expected<ApplicationTarget, ConnectFailure> validated_target(
+    const Tunnel& tunnel, const learn::Workload& own, const hbone::IncomingConnect& incoming) {
+  const auto asker = [&incoming] { return "asked by " + incoming.peer().to_string(); };
+  const auto asked = SocketAddress::parse(incoming.request().authority);
+  if (!asked) {
+    return early_failure(Error(Code::kInvalid, "authority \"" + incoming.request().authority +
+                                                   "\" is not an address and a port, " + asker()),
+                         kBadRequest);
   }
-  auto stream = co_await proxy.dial_application(client, target);
-  if (judged->rejected()) {
-    co_return connect_failure(*judged->rejected(), kUnauthorized, Flag::kDenied);
+  if (asked->ip != tunnel.local.ip && !own.application_tunnel) {
+    return early_failure(Error(Code::kRefused, "ip mismatch: " + tunnel.local.ip.to_string() +
+                                                   " != " + asked->ip.to_string() + ", " + asker()),
+                         kBadRequest);
   }
-  if (!stream) {
-    co_return connect_failure(std::move(stream.error()), kUnavailable, Flag::kConnect);
+  const ApplicationTarget target = target_of_tunnel(own, tunnel.local, *asked);
+  if (target.address.port == hbone::kHbonePort || target.address.port == 0) {
+    return early_failure(Error(Code::kRefused, "port " + std::to_string(target.address.port) +
+                                                   " is not an application's, " + asker()),
+                         kUnavailable);
   }
-  co_return Application{std::move(*stream), std::move(judged)};
+  return target;
 }
 
 // Copies until the end; a change of policy that refuses the connection breaks it.
@@ -97,12 +87,12 @@ Task<void> carry(PodProxy& proxy, runtime::ByteStream& downstream, Application& 
 Task<std::expected<Application, ConnectFailure>> connect_phases(
     Tunnel tunnel, const hbone::IncomingConnect& incoming, Report& report) {
   learn::View& view = tunnel.proxy.context().view;
-  const auto target = validated_target(tunnel, incoming.request().authority);
-  if (!target) co_return std::unexpected(target.error());
   auto state = co_await view.ready_state(kConfigurationWait);
-  if (!state) co_return connect_failure(std::move(state.error()), kUnavailable, Flag::kConnect);
+  if (!state) co_return early_failure(std::move(state.error()), kUnavailable);
   auto own = co_await view.workload_of(tunnel.proxy.pod(), kConfigurationWait);
-  if (!own) co_return connect_failure(std::move(own.error()), kUnavailable, Flag::kConnect);
+  if (!own) co_return early_failure(std::move(own.error()), kUnavailable);
+  const auto target = validated_target(tunnel, **own, incoming);
+  if (!target) co_return std::unexpected(target.error());
   report.destination(*own);
   report.record.destination.identity = (*own)->identity;
   report.service_from_forwarded(incoming.request().forwarded, **state);
@@ -111,20 +101,30 @@ Task<std::expected<Application, ConnectFailure>> connect_phases(
       source && source->identity == incoming.peer()) {
     report.source(source);
   }
-  policy::Connection connection{incoming.peer(), tunnel.peer.ip, *target};
-  co_return co_await open_application(tunnel.proxy, std::move(*own), std::move(connection),
-                                      SocketAddress{tunnel.peer.ip, 0});
+  auto application = co_await open_application(tunnel.proxy, std::move(*own), incoming.peer(),
+                                               tunnel.peer, {tunnel.peer.ip, 0}, *target);
+  if (!application) co_return late_failure(std::move(application.error()));
+  co_return std::move(*application);
+}
+
+// How a connection that came to nothing is reported.
+void report_failure(const ConnectFailure& failure, Report& report) {
+  if (failure.early) {
+    report.failed_early(failure.error, failure.flag);
+  } else {
+    report.failed(failure.error, failure.flag);
+  }
 }
 
 Task<void> serve_connect(Tunnel tunnel, std::unique_ptr<hbone::IncomingConnect> incoming) {
-  Report report(tunnel.proxy.context(), Direction::kInbound, tunnel.peer, tunnel.local);
+  Report report(tunnel.proxy, Direction::kInbound, tunnel.peer, tunnel.local);
   report.record.hbone_address = incoming->request().authority;
   report.record.source.identity = incoming->peer();
   report.mutual_tls = true;
 
   auto application = co_await connect_phases(tunnel, *incoming, report);
   if (!application) {
-    report.failed(application.error().error, application.error().flag);
+    report_failure(application.error(), report);
     co_await incoming->refuse(application.error().status);
     co_return;
   }
@@ -161,8 +161,8 @@ Task<void> serve_tunnel(PodProxy& proxy, std::unique_ptr<SocketStream> transport
   auto tls = co_await accept_tls(proxy, std::move(transport));
   breakable.reset();
   if (!tls) {
-    Report report(proxy.context(), Direction::kInbound, peer, local);
-    report.failed(tls.error(), Flag::kTlsFailure);
+    Report report(proxy, Direction::kInbound, peer, local);
+    report.failed_early(tls.error(), Flag::kTlsFailure);
     co_return;
   }
   const Tunnel tunnel{proxy, peer, local};
@@ -182,23 +182,26 @@ Task<std::expected<Application, ConnectFailure>> plain_phases(PodProxy& proxy, S
                                                               Report& report) {
   learn::View& view = proxy.context().view;
   auto state = co_await view.ready_state(kConfigurationWait);
-  if (!state) co_return connect_failure(std::move(state.error()), kUnavailable, Flag::kConnect);
+  if (!state) co_return early_failure(std::move(state.error()), kUnavailable);
   auto own = co_await view.workload_of(proxy.pod(), kConfigurationWait);
-  if (!own) co_return connect_failure(std::move(own.error()), kUnavailable, Flag::kConnect);
+  if (!own) co_return early_failure(std::move(own.error()), kUnavailable);
   report.destination(*own);
   if (auto source = (*state)->workload_by_ip(client.ip)) report.source(source);
-  policy::Connection connection{std::nullopt, client.ip, target};
-  co_return co_await open_application(proxy, std::move(*own), std::move(connection), client);
+  const ApplicationTarget application_target = target_of_plain(**own, target);
+  auto application = co_await open_application(proxy, std::move(*own), std::nullopt, client, client,
+                                               application_target);
+  if (!application) co_return late_failure(std::move(application.error()));
+  co_return std::move(*application);
 }
 
 Task<void> serve_plain(PodProxy& proxy, std::unique_ptr<SocketStream> downstream,
                        SocketAddress client, SocketAddress target) {
   SocketStream* raw = downstream.get();
   const PodProxy::Breakable breakable(proxy, [raw] { raw->abort(); });
-  Report report(proxy.context(), Direction::kInbound, client, target);
+  Report report(proxy, Direction::kInbound, client, target);
   auto application = co_await plain_phases(proxy, client, target, report);
   if (!application) {
-    report.failed(application.error().error, application.error().flag);
+    report_failure(application.error(), report);
     downstream->abort();
     co_return;
   }

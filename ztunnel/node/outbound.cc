@@ -22,12 +22,17 @@ using runtime::Task;
 struct Refusal {
   Error error;
   Flag flag = Flag::kNone;
+  bool early = false;  // before it was known where the connection goes
 };
 
 using Upstream = std::expected<std::unique_ptr<ByteStream>, Refusal>;
 
 std::unexpected<Refusal> refuse(Error error, Flag flag) {
   return std::unexpected(Refusal{std::move(error), flag});
+}
+
+std::unexpected<Refusal> refuse_early(Error error) {
+  return std::unexpected(Refusal{std::move(error), Flag::kConnect, true});
 }
 
 Flag flag_of(hbone::Flag flag) {
@@ -178,7 +183,7 @@ Task<Upstream> open_upstream(PodProxy& proxy, const learn::State& state,
     if (route.service) report.destination_service(*route.service);
     if (const auto* nowhere = std::get_if<ToNowhere>(&route.destination)) {
       if (first) break;  // that one's reason says more
-      co_return refuse(Error(Code::kUnavailable, nowhere->reason), Flag::kConnect);
+      co_return refuse_early(Error(Code::kUnavailable, nowhere->reason));
     }
     const auto* to = std::get_if<ToWorkload>(&route.destination);
     if (to == nullptr) co_return co_await open_plain(proxy, original);
@@ -197,11 +202,11 @@ Task<Upstream> serve_phases(PodProxy& proxy, SocketAddress client, SocketAddress
                             Report& report) {
   learn::View& view = proxy.context().view;
   auto source = co_await view.workload_of(proxy.pod(), kConfigurationWait);
-  if (!source) co_return refuse(std::move(source.error()), Flag::kConnect);
+  if (!source) co_return refuse_early(std::move(source.error()));
   report.source(*source);
   report.record.source.identity = (*source)->identity;
   auto state = co_await view.ready_state(kConfigurationWait);
-  if (!state) co_return refuse(std::move(state.error()), Flag::kConnect);
+  if (!state) co_return refuse_early(std::move(state.error()));
   co_return co_await open_upstream(proxy, **state, *source, client, original, report);
 }
 
@@ -214,11 +219,16 @@ Task<void> serve_outbound(PodProxy& proxy, Fd connection) {
   if (!client || !original) co_return;  // reset before we came to it
   runtime::SocketStream downstream(context.loop, std::move(connection));
   const PodProxy::Breakable breakable(proxy, [&downstream] { downstream.abort(); });
-  Report report(context, Direction::kOutbound, *client, *original);
+  Report report(proxy, Direction::kOutbound, *client, *original);
 
   Upstream upstream = co_await serve_phases(proxy, *client, *original, report);
   if (!upstream) {
-    report.failed(upstream.error().error, upstream.error().flag);
+    const Refusal& refusal = upstream.error();
+    if (refusal.early) {
+      report.failed_early(refusal.error, refusal.flag);
+    } else {
+      report.failed(refusal.error, refusal.flag);
+    }
     downstream.abort();
     co_return;
   }

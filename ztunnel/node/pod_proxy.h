@@ -14,6 +14,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <unordered_set>
 #include <utility>
 
 namespace weft::node {
@@ -89,6 +90,9 @@ class PodProxy {
   // Connects from where the pod stands.
   runtime::Task<Result<std::unique_ptr<runtime::SocketStream>>> dial_from_pod(SocketAddress to);
 
+  // Connections that are open now; a Report is one. Reports keep it.
+  std::unordered_set<const Report*>& open_connections() { return open_connections_; }
+
   // Connections to this pod are judged again by a new state; what is no longer allowed is broken.
   void rejudge(const learn::State& state);
 
@@ -161,6 +165,7 @@ class PodProxy {
   runtime::TaskScope acceptors_;
   std::set<Breakable*> breakables_;
   std::set<Judged*> judged_;
+  std::unordered_set<const Report*> open_connections_;
   size_t guests_ = 0;
   runtime::Event quiet_;  // woken when a stopping proxy's last guest has left
   bool stopping_ = false;

@@ -36,15 +36,19 @@ bool is_ordinary_end(Code code) {
 
 }  // namespace
 
-Report::Report(WorkerContext& context, Direction direction, const SocketAddress& client,
+Report::Report(PodProxy& proxy, Direction direction, const SocketAddress& client,
                const SocketAddress& destination)
-    : context_(context), since_(context.loop.now()) {
+    : proxy_(proxy),
+      context_(proxy.context()),
+      original_(destination),
+      since_(context_.loop.now()) {
   record.direction = direction;
   record.source.address = client;
   record.destination.address = destination;
 }
 
 Report::~Report() {
+  if (listed_) proxy_.open_connections().erase(this);
   if (!finished_) failed(Error(Code::kCancelled, "connection abandoned"), Flag::kConnect);
 }
 
@@ -93,6 +97,8 @@ void Report::opened() {
   telemetry::ConnectionCounters series = counters(Flag::kNone);
   series.opened();
   bytes.counters = series;
+  proxy_.open_connections().insert(this);
+  listed_ = true;
   telemetry::log_connection_opened(record);
 }
 
@@ -106,11 +112,21 @@ void Report::closed(const std::optional<Error>& broken) {
 }
 
 void Report::failed(const Error& error, Flag flag) {
+  count_failure(flag);
+  finish(error);
+}
+
+void Report::failed_early(const Error& error, Flag flag) {
+  count_failure(flag);
+  finished_ = true;
+  telemetry::log_connection_failed(record.source.address, original_, record.direction, error);
+}
+
+void Report::count_failure(Flag flag) {
   telemetry::ConnectionCounters series = counters(flag);
   series.opened();
   series.failed();
   series.closed();
-  finish(error);
 }
 
 void Report::finish(std::optional<Error> error) {

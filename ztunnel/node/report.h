@@ -13,17 +13,20 @@
 
 namespace weft::node {
 
+class PodProxy;
 struct WorkerContext;
 
 using Direction = telemetry::AccessRecord::Direction;
 using Flag = telemetry::Flag;
 
-// What one connection leaves behind: its access log line and its metrics. Made when the connection
-// is, filled in as the phases learn who talks to whom; a connection that ends without having said
-// how is reported as abandoned, so no path can forget the log.
+// What one connection leaves behind: its access log line and its metrics; while it is open, its
+// entry in the list of the pod's connections. Made when the connection is, filled in as the phases
+// learn who talks to whom; a connection that ends without having said how is reported as abandoned,
+// so no path can forget the log.
 class Report {
  public:
-  Report(WorkerContext& context, Direction direction, const SocketAddress& client,
+  // `proxy`: of the pod that the line is about.
+  Report(PodProxy& proxy, Direction direction, const SocketAddress& client,
          const SocketAddress& destination);
   ~Report();
   Report(const Report&) = delete;
@@ -45,17 +48,26 @@ class Report {
   void closed(const std::optional<Error>& broken);
   // It never came to that.
   void failed(const Error& error, Flag flag);
+  // It was refused before it was known who talks to whom: the log says less, as Istio's does.
+  void failed_early(const Error& error, Flag flag);
+
+  // Where the client wanted to go, whatever became of it.
+  const SocketAddress& original() const { return original_; }
 
  private:
   telemetry::ConnectionCounters counters(Flag flag);
+  void count_failure(Flag flag);
   void finish(std::optional<Error> error);
 
+  PodProxy& proxy_;
   WorkerContext& context_;
+  SocketAddress original_;
   std::chrono::steady_clock::time_point since_;
   std::shared_ptr<const learn::Workload> source_;
   std::shared_ptr<const learn::Workload> destination_;
   std::string service_namespace_;
   std::string service_name_;
+  bool listed_ = false;
   bool finished_ = false;
 };
 

@@ -9,9 +9,11 @@
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
+#include <map>
 #include <thread>
 
 namespace weft::node {
@@ -75,17 +77,19 @@ const std::vector<weft::Flag>& known_flags() {
 }
 
 Result<void> set_log_level(const std::string& name) {
-  using log::Level;
-  for (const auto& [known, level] :
-       {std::pair{"error", Level::kError}, std::pair{"warn", Level::kWarn},
-        std::pair{"info", Level::kInfo}, std::pair{"debug", Level::kDebug}}) {
-    if (name == known) {
-      log::set_level(level);
-      return {};
-    }
+  const std::optional<log::Level> level = log::parse_level(name);
+  if (!level) {
+    return fail(Code::kInvalid,
+                "--log-level: expected error, warn, info or debug, got \"" + name + "\"");
   }
-  return fail(Code::kInvalid,
-              "--log-level: expected error, warn, info or debug, got \"" + name + "\"");
+  log::set_level(*level);
+  return {};
+}
+
+std::map<std::string, std::string> values_of(const Flags& flags) {
+  std::map<std::string, std::string> values;
+  for (const weft::Flag& flag : known_flags()) values[flag.name] = flags.get(flag.name);
+  return values;
 }
 
 Result<std::unique_ptr<Loop>> make_loop(const std::string& backend) {
@@ -203,12 +207,17 @@ Result<void> run(const Flags& flags) {
   metrics.add_process_metrics("ztunnel", "weft");
   std::unique_ptr<Loop> loop = TRY(make_loop(flags.get("backend")));
   auto learner = TRY(learn::Learner::make(*loop, learner_config(flags, ttl_s)));
-  Endpoints endpoints(*loop, metrics, *learner);
+  std::vector<std::unique_ptr<Worker>> workers;
+  Endpoints endpoints(*loop, metrics,
+                      {.learner = *learner,
+                       .quit = [] { kill(getpid(), SIGTERM); },
+                       .connections = [&] { return gather_connections(*loop, workers); },
+                       .config = values_of(flags)});
   Result<void> listening;
   loop->spawn(listen_first(*loop, endpoints, flags.has("takeover"), listening));
   loop->run();
   TRY(std::move(listening));
-  auto workers = TRY(make_workers(flags, *learner, metrics, config));
+  workers = TRY(make_workers(flags, *learner, metrics, config));
 
   std::vector<std::thread> threads;
   for (const auto& worker : workers) {

@@ -1,5 +1,7 @@
 #include "ztunnel/node/same_node.h"
 
+#include "ztunnel/node/application.h"
+
 namespace weft::node {
 namespace {
 
@@ -10,14 +12,13 @@ using runtime::Task;
 // The leg to the application, with the destination's half of the report.
 class SameNodeStream final : public runtime::ByteStream {
  public:
-  SameNodeStream(PodProxy::Guest guest, PodProxy& destination,
-                 std::unique_ptr<SocketStream> application,
-                 std::unique_ptr<PodProxy::Judged> judged, std::unique_ptr<Report> report)
+  SameNodeStream(PodProxy::Guest guest, PodProxy& destination, Application application,
+                 std::unique_ptr<Report> report)
       : guest_(std::move(guest)),
         destination_(destination),
-        application_(std::move(application)),
+        application_(std::move(application.stream)),
         breakable_(destination, [this] { break_off(); }),
-        judged_(std::move(judged)),
+        judged_(std::move(application.judged)),
         report_(std::move(report)) {
     judged_->on_rejection([this] { abort(); });
     report_->opened();
@@ -59,30 +60,22 @@ Task<std::expected<std::unique_ptr<runtime::ByteStream>, SameNodeError>> open_sa
     PodProxy& destination, std::shared_ptr<const learn::Workload> source, SocketAddress client,
     ToWorkload to) {
   PodProxy::Guest guest(destination);
-  auto report =
-      std::make_unique<Report>(destination.context(), Direction::kInbound, client, to.address);
+  auto report = std::make_unique<Report>(destination, Direction::kInbound, client, to.address);
   report->record.source.identity = source->identity;
   report->source(source);
   report->record.destination.identity = to.workload->identity;
   report->destination(to.workload);
 
-  auto judged = std::make_unique<PodProxy::Judged>(
-      destination, policy::Connection{source->identity, client.ip, to.address});
-  if (Result<void> allowed = judged->judge(*to.workload); !allowed) {
-    report->failed(allowed.error(), Flag::kDenied);
-    co_return std::unexpected(SameNodeError{std::move(allowed.error()), Flag::kDenied});
-  }
-  auto application = co_await destination.dial_application(client, to.address);
-  if (judged->rejected()) {
-    report->failed(*judged->rejected(), Flag::kDenied);
-    co_return std::unexpected(SameNodeError{*judged->rejected(), Flag::kDenied});
-  }
+  const ApplicationTarget target = target_of_tunnel(*to.workload, to.address, to.address);
+  auto application =
+      co_await open_application(destination, to.workload, source->identity, client, client, target);
   if (!application) {
-    report->failed(application.error(), Flag::kConnect);
-    co_return std::unexpected(SameNodeError{std::move(application.error()), Flag::kConnect});
+    ApplicationError& refused = application.error();
+    report->failed(refused.error, refused.flag);
+    co_return std::unexpected(SameNodeError{std::move(refused.error), refused.flag});
   }
   co_return std::make_unique<SameNodeStream>(std::move(guest), destination, std::move(*application),
-                                             std::move(judged), std::move(report));
+                                             std::move(report));
 }
 
 }  // namespace weft::node

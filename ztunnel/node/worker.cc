@@ -30,6 +30,14 @@ void Worker::request_stop(std::chrono::milliseconds limit, std::function<void()>
   });
 }
 
+void Worker::list_connections(std::move_only_function<void(Connections)> answer) {
+  loop_->post([this, answer = std::move(answer)]() mutable {
+    Connections open;
+    for (const auto& [uid, proxy] : proxies_) node::list_connections(*proxy, uid, open);
+    answer(std::move(open));
+  });
+}
+
 void Worker::pod_added(std::shared_ptr<const learn::Pod> pod) {
   if (stopping_) return;  // for the next ztunnel
   const auto present = proxies_.find(pod->uid);

@@ -1,10 +1,12 @@
 #pragma once
 
 #include "ztunnel/learn/view.h"
+#include "ztunnel/node/connections.h"
 #include "ztunnel/node/pod_proxy.h"
 #include "ztunnel/runtime/loop.h"
 #include "ztunnel/runtime/sync.h"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -25,6 +27,10 @@ class Worker final : public learn::PodObserver {
   // Any thread. Lets what is open go on for `limit` at most; `stopped` is called on the worker's
   // thread just before run() returns.
   void request_stop(std::chrono::milliseconds limit, std::function<void()> stopped);
+
+  // Any thread. What is open at one moment; `answer` is called on the worker's thread, or never
+  // where the worker has ended.
+  void list_connections(std::move_only_function<void(Connections)> answer);
 
   void pod_added(std::shared_ptr<const learn::Pod> pod) override;
   void pod_removed(const std::string& uid) override;

@@ -138,6 +138,30 @@ TEST_F(Builder, AnUpdateReplacesEverythingOfTheOldOne) {
   EXPECT_THAT(builder_.versions(kAddressType), ElementsAre(Pair(pod_uid("a"), "2")));
 }
 
+TEST_F(Builder, ApplicationTunnels) {
+  DeltaResponse response = addresses();
+  add_pod(response, "proxy", 21, "application_tunnel { protocol: PROXY port: 15088 }");
+  add_pod(response, "moved", 22, "application_tunnel { port: 15088 }");
+  add_pod(response, "plain", 23);
+  add_pod(response, "unknown", 24, "application_tunnel { protocol: 7 }");
+  add_pod(response, "far", 25, "application_tunnel { port: 65536 }");
+  std::map<std::string, std::string> refused;
+  for (const auto& [name, error] : builder_.apply(response)) refused[name] = error;
+  EXPECT_THAT(refused[pod_uid("unknown")],
+              HasSubstr("application_tunnel.protocol: expected NONE or PROXY, got 7"));
+  EXPECT_THAT(refused[pod_uid("far")], HasSubstr("application_tunnel.port"));
+  EXPECT_EQ(refused.size(), 2U);
+  const auto state = builder_.publish();
+  const auto tunnel = [&state](int pod) {
+    return state->workload_by_ip(pod_ip(pod))->application_tunnel;
+  };
+  ASSERT_TRUE(tunnel(21).has_value());
+  EXPECT_TRUE(tunnel(21)->proxy_protocol);
+  EXPECT_EQ(tunnel(21)->port, 15088);
+  EXPECT_FALSE(tunnel(22)->proxy_protocol);
+  EXPECT_FALSE(tunnel(23).has_value());
+}
+
 TEST_F(Builder, WrongAddressesAreRefusedByNameAndTheOthersApplied) {
   DeltaResponse response = addresses();
   add_pod(response, "a", 0, "addresses: 'abc'", "2");

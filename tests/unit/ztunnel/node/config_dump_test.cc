@@ -2,6 +2,7 @@
 
 #include "ztunnel/node/config_dump.h"
 
+#include "tests/support/run_task.h"
 #include "tests/support/test_authority.h"
 #include "tests/unit/ztunnel/learn/builders.h"
 #include "ztunnel/node/admin.h"
@@ -79,7 +80,8 @@ ConfigDump mesh() {
 TEST(ConfigDump, HasTheKeysThatReadersOfIstiosLookFor) {
   EXPECT_THAT(
       keys(parse(to_json(mesh()))),
-      UnorderedElementsAre("workloads", "services", "policies", "certificates", "workloadState"));
+      UnorderedElementsAre("workloads", "services", "policies", "certificates", "workloadState",
+                           "stagedServices", "staticConfig", "version", "config"));
 }
 
 TEST(ConfigDump, Workloads) {
@@ -191,7 +193,33 @@ TEST(ConfigDump, PodsOfTheNode) {
   EXPECT_EQ(text(at(entry, "info"), "namespace"), "shop");
   EXPECT_EQ(text(at(entry, "info"), "serviceAccount"), "sa-a");
   EXPECT_EQ(text(at(entry, "info"), "trustDomain"), "cluster.local");
-  EXPECT_THAT(keys(entry), UnorderedElementsAre("state", "info"));
+  EXPECT_THAT(keys(entry), UnorderedElementsAre("state", "info", "connections"));
+}
+
+TEST(ConfigDump, OpenConnections) {
+  ConfigDump dump = mesh();
+  auto pod = std::make_shared<learn::Pod>();
+  pod->uid = "uid \"a\"";
+  dump.pods = {pod};
+  const auto address = [](const char* text) { return *SocketAddress::parse(text); };
+  PodConnections& open = dump.connections.pods[pod->uid];
+  open.inbound.push_back({address("10.0.0.2:5"), "", "10.0.0.1:80", true});
+  open.outbound.push_back({address("10.0.0.1:6"), "10.96.0.1:80", "10.0.0.3:8080", false});
+  const Value value = parse(to_json(dump));
+  const Value& listed = at(at(at(value, "workloadState"), pod->uid), "connections");
+  const Value& inbound = at(at(listed, "inbound"), 0);
+  EXPECT_EQ(text(inbound, "src"), "10.0.0.2:5");
+  EXPECT_EQ(text(inbound, "actualDst"), "10.0.0.1:80");
+  EXPECT_EQ(text(inbound, "protocol"), "HBONE");
+  const Value& outbound = at(at(listed, "outbound"), 0);
+  EXPECT_EQ(text(outbound, "originalDst"), "10.96.0.1:80");
+  EXPECT_EQ(text(outbound, "actualDst"), "10.0.0.3:8080");
+  EXPECT_EQ(text(outbound, "protocol"), "TCP");
+  EXPECT_THAT(keys(value), Not(::testing::Contains("connectionsCaveat")));
+  // A list that is not whole says so.
+  dump.connections.omitted = 7;
+  const Value cut = parse(to_json(dump));
+  EXPECT_EQ(at(at(cut, "connectionsCaveat"), "omitted").number_value(), 7);
 }
 
 TEST(ConfigDump, OfNothing) {
@@ -199,7 +227,10 @@ TEST(ConfigDump, OfNothing) {
   dump.state = learn::StateBuilder("Kubernetes").publish();
   EXPECT_EQ(to_json(dump),
             "{\"workloads\":[],\n\"services\":[],\n\"policies\":[],\n\"certificates\":[],\n"
-            "\"workloadState\":{}}\n");
+            "\"workloadState\":{},\n\"stagedServices\":{},\n"
+            "\"staticConfig\":{\"workloads\":[],\"services\":[],\"policies\":[]},\n"
+            "\"version\":{\"implementation\":\"weft\",\"version\":\"" WEFT_VERSION
+            "\"},\n\"config\":{}}\n");
 }
 
 // The admin port.
@@ -221,12 +252,19 @@ class AdminTest : public ::testing::Test {
   ~AdminTest() override { log::set_level(log::Level::kInfo); }
   http::Response ask(const std::string& method, const std::string& path,
                      const std::string& query = "") {
-    return admin_.answer({.method = method, .path = path, .query = query, .body = ""});
+    return testing::run(
+        *loop_, admin_.answer({.method = method, .path = path, .query = query, .body = ""}));
   }
 
+  static runtime::Task<Connections> no_connections() { co_return Connections{}; }
+
+  std::unique_ptr<runtime::Loop> loop_ = *runtime::Loop::create(runtime::Backend::kEpoll);
   FakeLearner learner_;
   int quits_ = 0;
-  Admin admin_{learner_, [this] { ++quits_; }};
+  Admin admin_{{.learner = learner_,
+                .quit = [this] { ++quits_; },
+                .connections = [] { return no_connections(); },
+                .config = {{"node", "node-1"}}}};
 };
 
 TEST_F(AdminTest, ServesTheDump) {
@@ -234,6 +272,7 @@ TEST_F(AdminTest, ServesTheDump) {
   EXPECT_EQ(response.status, 200);
   EXPECT_EQ(response.content_type, "application/json");
   EXPECT_EQ(at(parse(response.body), "workloads").list_value().values_size(), 2);
+  EXPECT_EQ(text(at(parse(response.body), "config"), "node"), "node-1");
 }
 
 TEST_F(AdminTest, IndexNamesEveryPath) {
