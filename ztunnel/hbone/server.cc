@@ -65,17 +65,23 @@ class Incoming final : public IncomingConnect {
 
 class Connection final : public ServerConnection {
  public:
-  Connection(runtime::Loop& loop, std::unique_ptr<tls::TlsStream> transport, Handler handler)
+  Connection(runtime::Loop& loop, std::unique_ptr<tls::TlsStream> transport, Handler handler,
+             Complain complain)
       : peer_(transport->peer().identity),
         handler_(std::move(handler)),
+        complain_(std::move(complain)),
         connection_(loop, std::move(transport), server_options(),
-                    [this](std::unique_ptr<H2Stream> stream) { on_request(std::move(stream)); }) {}
+                    [this](std::unique_ptr<H2Stream> stream) { on_request(std::move(stream)); }) {
+    connection_.on_refused_stream([this](const Error& error) { tell(error); });
+  }
 
   Task<void> run() override {
     // Mesh TLS always proves an identity; without one nobody is served.
     if (!peer_) connection_.abort();
-    // Why it ended is told by each stream's own report; one without streams has nothing to tell.
-    static_cast<void>(co_await connection_.run());
+    // A peer that merely went away is told of by each stream's own report.
+    if (Result<void> ended = co_await connection_.run(); !ended && is_misbehaviour(ended.error())) {
+      tell(ended.error());
+    }
     co_await handlers_.join();
   }
   void drain() override { connection_.drain(); }
@@ -85,6 +91,7 @@ class Connection final : public ServerConnection {
   void on_request(std::unique_ptr<H2Stream> stream) {
     Result<ConnectRequest> request = from_headers(stream->headers());
     if (!request) {
+      tell(request.error());
       static_cast<void>(respond(*stream, kBadRequest, {}, true));
       return;
     }
@@ -96,8 +103,20 @@ class Connection final : public ServerConnection {
     handlers_.spawn(handler_(std::move(incoming)));
   }
 
+  static bool is_misbehaviour(const Error& error) {
+    return error.code == Code::kInvalid || error.code == Code::kLimit ||
+           error.code == Code::kTimeout;
+  }
+
+  void tell(const Error& error) {
+    if (complain_ && complaints_ < kComplaintsMax) complain_(error);
+    ++complaints_;
+  }
+
   std::optional<SpiffeId> peer_;
   Handler handler_;
+  Complain complain_;
+  size_t complaints_ = 0;
   runtime::TaskScope handlers_;
   H2Connection connection_;
 };
@@ -106,8 +125,9 @@ class Connection final : public ServerConnection {
 
 std::unique_ptr<ServerConnection> ServerConnection::make(runtime::Loop& loop,
                                                          std::unique_ptr<tls::TlsStream> transport,
-                                                         Handler handler) {
-  return std::make_unique<Connection>(loop, std::move(transport), std::move(handler));
+                                                         Handler handler, Complain complain) {
+  return std::make_unique<Connection>(loop, std::move(transport), std::move(handler),
+                                      std::move(complain));
 }
 
 }  // namespace weft::hbone

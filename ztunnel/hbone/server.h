@@ -31,9 +31,14 @@ constexpr size_t kServerStreamsMax = 200;  // as ztunnel's server
 class ServerConnection {
  public:
   using Handler = std::function<runtime::Task<void>(std::unique_ptr<IncomingConnect>)>;
+  // Told, for the log, of what no handler sees: a request that is no CONNECT, HTTP/2 that is none,
+  // a peer that floods or says nothing; kComplaintsMax times at most. May not touch the connection.
+  using Complain = std::function<void(const Error&)>;
+  static constexpr size_t kComplaintsMax = 10;  // a peer that knows no better says it all the time
+
   static std::unique_ptr<ServerConnection> make(runtime::Loop& loop,
                                                 std::unique_ptr<tls::TlsStream> transport,
-                                                Handler handler);
+                                                Handler handler, Complain complain = {});
   virtual ~ServerConnection() = default;
   // Serves until the connection has ended and every handler has returned.
   virtual runtime::Task<void> run() = 0;

@@ -58,6 +58,9 @@ class H2Connection final : private H2Observer {
   uint32_t peer_streams_max() const { return session_.peer_streams_max(); }
   // Called when a stream has gone, on the connection's own turn.
   void on_stream_gone(std::function<void()> call) { stream_gone_ = std::move(call); }
+  // Called for a stream that the peer's own mistake ended before anybody saw it. From within: it
+  // may not touch the connection.
+  void on_refused_stream(std::function<void(const Error&)> call) { refused_ = std::move(call); }
 
  private:
   friend class H2Stream;
@@ -69,6 +72,9 @@ class H2Connection final : private H2Observer {
   void on_end(int32_t stream) override;
   void on_end_sent(int32_t stream) override;
   void on_closed(int32_t stream, uint32_t error) override;
+  void on_refused(const Error& error) override {
+    if (refused_) refused_(error);
+  }
   void on_goaway() override { going_away_ = true; }
   void on_ping_answered(Ping ping) override;
   Outgoing outgoing_ready(int32_t stream, size_t size) override;
@@ -101,6 +107,7 @@ class H2Connection final : private H2Observer {
   std::deque<std::unique_ptr<H2Stream>> requested_;
   bool some_gone_ = false;
   std::function<void()> stream_gone_;
+  std::function<void(const Error&)> refused_;
   runtime::Event writable_;
   runtime::Event settings_;
   std::optional<Error> broken_;

@@ -64,6 +64,7 @@ struct H2Session::Callbacks {
     if (block.stream != frame->hd.stream_id) return 0;
     block.bytes += name_size + value_size + kFieldOverheadBytes;
     if (block.headers.size() >= kHeadersMax || block.bytes > self(user).header_list_bytes_max_) {
+      self(user).complaint_ = "the header list is too long";
       return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;  // resets the stream
     }
     block.headers.push_back({std::string(reinterpret_cast<const char*>(name), name_size),
@@ -126,6 +127,9 @@ struct H2Session::Callbacks {
         if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
           session.observer_.on_end_sent(frame->hd.stream_id);
         }
+        break;
+      case NGHTTP2_RST_STREAM:
+        session.tell_refused(frame->rst_stream.error_code);
         break;
       case NGHTTP2_GOAWAY:
         if (frame->goaway.error_code == NGHTTP2_NO_ERROR || session.failure_) break;
@@ -224,6 +228,15 @@ Error H2Session::broken(std::string_view what) const {
   std::string message = "HTTP/2: the peer broke the protocol: " + std::string(what);
   if (!complaint_.empty()) message += " (" + complaint_ + ")";
   return {Code::kInvalid, std::move(message)};
+}
+
+// Resets that we ask for have one of the three codes that blame nobody.
+void H2Session::tell_refused(uint32_t error) {
+  if (error == NGHTTP2_NO_ERROR || error == NGHTTP2_CANCEL || error == NGHTTP2_REFUSED_STREAM) {
+    return;
+  }
+  observer_.on_refused(broken(nghttp2_http2_strerror(error)));
+  complaint_.clear();
 }
 
 Result<void> H2Session::feed(const runtime::Buffer& bytes) {

@@ -51,6 +51,8 @@ class H2Observer {
   virtual void on_end_sent(int32_t stream) = 0;  // ours has
   // The stream is gone; `error` is an HTTP/2 error code, 0 after an orderly end of both sides.
   virtual void on_closed(int32_t stream, uint32_t error) = 0;
+  // A stream was reset because of what the peer sent on it; the others go on.
+  virtual void on_refused(const Error&) {}
   virtual void on_goaway() = 0;  // the peer takes no new streams
   virtual void on_ping_answered(Ping ping) = 0;
   // A stream's outgoing bytes are wanted: at most `size`. `end`: nothing follows them.
@@ -116,6 +118,7 @@ class H2Session {
   struct Block;
   void append(std::span<const uint8_t> frame);
   Error broken(std::string_view what) const;
+  void tell_refused(uint32_t error);
 
   runtime::BufferPool& pool_;
   H2Role role_;

@@ -166,11 +166,16 @@ Task<void> serve_tunnel(PodProxy& proxy, std::unique_ptr<SocketStream> transport
     co_return;
   }
   const Tunnel tunnel{proxy, peer, local};
-  auto connection =
-      hbone::ServerConnection::make(proxy.context().loop, std::move(*tls),
-                                    [tunnel](std::unique_ptr<hbone::IncomingConnect> incoming) {
-                                      return serve_connect(tunnel, std::move(incoming));
-                                    });
+  const std::string who = (*tls)->peer().identity ? (*tls)->peer().identity->to_string() : "nobody";
+  auto connection = hbone::ServerConnection::make(
+      proxy.context().loop, std::move(*tls),
+      [tunnel](std::unique_ptr<hbone::IncomingConnect> incoming) {
+        return serve_connect(tunnel, std::move(incoming));
+      },
+      [tunnel, who](const Error& error) {
+        Report report(tunnel.proxy, Direction::kInbound, tunnel.peer, tunnel.local);
+        report.failed_early(Error(error).in("peer " + who), Flag::kH2HandshakeFailure);
+      });
   hbone::ServerConnection* server = connection.get();
   const PodProxy::Breakable whole(
       proxy, [server] { server->abort(); }, [server] { server->drain(); });
