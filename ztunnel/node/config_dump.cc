@@ -303,7 +303,6 @@ std::string pods_of(const ConfigDump& dump) {
 std::string version_of() {
   Struct version;
   set(version, "version", WEFT_VERSION);
-  set(version, "implementation", "weft");
   return text_of(version);
 }
 

@@ -229,8 +229,7 @@ TEST(ConfigDump, OfNothing) {
             "{\"workloads\":[],\n\"services\":[],\n\"policies\":[],\n\"certificates\":[],\n"
             "\"workloadState\":{},\n\"stagedServices\":{},\n"
             "\"staticConfig\":{\"workloads\":[],\"services\":[],\"policies\":[]},\n"
-            "\"version\":{\"implementation\":\"weft\",\"version\":\"" WEFT_VERSION
-            "\"},\n\"config\":{}}\n");
+            "\"version\":{\"version\":\"" WEFT_VERSION "\"},\n\"config\":{}}\n");
 }
 
 // The admin port.
