@@ -4,6 +4,7 @@
 #include "agent/cli/sandbox_get.h"
 #include "agent/cli/sandbox_rollout.h"
 #include "agent/sandbox/apply.h"
+#include "agent/sandbox/kubelet.h"
 #include "agent/sandbox/lifecycle.h"
 #include "agent/sandbox/pod_space.h"
 #include "agent/sandbox/pods.h"
@@ -353,6 +354,15 @@ int run_supervise(const Args& args) {
   });
 }
 
+int run_kubelet(const Args& args) {
+  const std::vector<Flag> known = {
+      {.name = "socket", .value = "PATH", .kind = Flag::Kind::kRequired}};
+  const auto flags = Flags::parse(args, known);
+  if (!flags) return complain("weft sandbox kubelet: " + flags.error().to_string(), kMisused);
+  auto ended = sandbox::run_kubelet(flags->get("socket"));
+  return ended ? kDone : complain(ended.error().to_string());
+}
+
 int run_pause(const Args&) { sandbox::pause_forever(); }
 
 int run_get_here(const Args& args) {
@@ -382,6 +392,7 @@ int run_sandbox(const Args& args) {
        {"port-forward", "reach a pod's port on 127.0.0.1", run_port_forward},
        {"down", "remove everything of a sandbox", run_down},
        {"supervise", "", run_supervise, true},
+       {"kubelet", "", run_kubelet, true},
        {"pause", "", run_pause, true}},
       args);
 }

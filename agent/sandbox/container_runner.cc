@@ -27,20 +27,6 @@ constexpr std::chrono::milliseconds kRestartDelayMax{10'000};
 // One that ran this long has not failed at its start: the delay begins again.
 constexpr std::chrono::seconds kRanWell{10};
 
-const Value* member(const Value& object, const char* name) {
-  if (!object.has_struct_value()) return nullptr;
-  const auto& fields = object.struct_value().fields();
-  const auto found = fields.find(name);
-  return found == fields.end() ? nullptr : &found->second;
-}
-
-std::chrono::milliseconds seconds_in(const Value& object, const char* name, double fallback) {
-  const Value* value = member(object, name);
-  const double seconds =
-      value != nullptr && value->has_number_value() ? value->number_value() : fallback;
-  return std::chrono::milliseconds(static_cast<int64_t>(std::clamp(seconds, 0.0, 3600.0) * 1000));
-}
-
 Result<Fd> open_log(const std::string& path) {
   const size_t slash = path.rfind('/');
   TRY(make_folders(path.substr(0, slash)));
@@ -54,28 +40,6 @@ void set(Value& object, const char* name, const std::string& text) {
 }
 
 }  // namespace
-
-std::optional<ReadinessProbe> readiness_probe_of(const crd::core::Container& container,
-                                                 const crd::core::Pod& pod) {
-  const Value& spec = container.readinessprobe();
-  const Value* http = member(spec, "httpGet");
-  const Value* how = http != nullptr ? http : member(spec, "tcpSocket");
-  const Value* port = how != nullptr ? member(*how, "port") : nullptr;
-  if (port == nullptr) return std::nullopt;
-  crd::core::ServicePort wanted;
-  *wanted.mutable_targetport() = *port;
-  const auto number = target_port(wanted, pod);
-  if (!number) return std::nullopt;
-  ReadinessProbe probe;
-  probe.port = *number;
-  if (http != nullptr) {
-    const Value* path = member(*http, "path");
-    probe.path = path != nullptr && path->has_string_value() ? path->string_value() : "/";
-  }
-  probe.initial_delay = seconds_in(spec, "initialDelaySeconds", 0);
-  probe.period = std::max(seconds_in(spec, "periodSeconds", 10), std::chrono::milliseconds(1000));
-  return probe;
-}
 
 ContainerRunner::ContainerRunner(PodRunner& pod, const crd::core::Container& container)
     : pod_(pod), container_(container), reason_("ContainerCreating") {}
@@ -111,6 +75,7 @@ Result<void> ContainerRunner::start() {
   how.prepare = [pause]() -> Result<void> { return enter_pod(pause); };
   running_ = TRY(spawn(how));
   ++starts_;
+  began();
   return {};
 }
 
@@ -135,11 +100,12 @@ runtime::Task<void> ContainerRunner::wait_until_ended() {
 
 runtime::Task<void> ContainerRunner::run(bool is_init) {
   std::chrono::milliseconds delay = kRestartDelayMin;
-  const auto probe_how = readiness_probe_of(container_, pod_.pod());
   runtime::TaskScope probing;
-  if (probe_how && !is_init) {
-    probed_ready_ = false;
-    probing.spawn(probe(*probe_how));
+  if (!is_init) {
+    read_probes();
+    if (startup_) probing.spawn(watch_startup(*startup_));
+    if (liveness_) probing.spawn(watch_liveness(*liveness_));
+    if (readiness_) probing.spawn(watch_readiness(*readiness_));
   }
   while (!pod_.leaving()) {
     const auto began = pod_.cluster().loop.now();
@@ -152,7 +118,8 @@ runtime::Task<void> ContainerRunner::run(bool is_init) {
       if (pod_.leaving()) break;
       if (!is_to_run_again(is_init)) break;
       reason_ = "CrashLoopBackOff";
-      message_ = "container " + container_.name() + " ended: " + last_.to_string();
+      message_ = "container " + container_.name() +
+                 " ended: " + (killed_for_.empty() ? last_.to_string() : killed_for_);
       if (pod_.cluster().loop.now() - began > kRanWell) delay = kRestartDelayMin;
     } else {
       reason_ = started.error().code == Code::kNotFound ? "CreateContainerConfigError"

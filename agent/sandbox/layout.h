@@ -47,6 +47,7 @@ class Layout {
   const std::string& cgroup_mount() const { return cgroup_mount_; }
   const std::string& cgroup() const { return cgroup_; }  // <mount>/weft-<name>
   std::string node_cgroup(std::string_view node) const { return cgroup_ + "/" + std::string(node); }
+  std::string kubelet_cgroup(std::string_view node) const { return node_cgroup(node) + "/kubelet"; }
   std::string pods_cgroup(std::string_view node) const { return node_cgroup(node) + "/pods"; }
   std::string pod_cgroup(std::string_view node, std::string_view uid) const {
     return pods_cgroup(node) + "/pod" + std::string(uid);

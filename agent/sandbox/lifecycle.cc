@@ -2,8 +2,8 @@
 
 #include "agent/sandbox/apply.h"
 #include "agent/sandbox/cgroup.h"
-#include "agent/sandbox/container_runner.h"
 #include "agent/sandbox/files.h"
+#include "agent/sandbox/kubelet.h"
 #include "agent/sandbox/mesh.h"
 #include "agent/sandbox/netns.h"
 #include "agent/sandbox/network.h"
@@ -180,8 +180,9 @@ bool answers(const std::string& socket_path) {
 }
 
 runtime::Task<void> ask_ztunnel(runtime::Loop& loop, int netns_fd, bool& ready) {
-  ready = co_await answers_probe(loop, netns_fd, {*IpAddress::parse("127.0.0.1"), kReadyPort},
-                                 {.port = kReadyPort, .path = "/healthz/ready"});
+  const auto passed = co_await ask(loop, netns_fd, {*IpAddress::parse("127.0.0.1"), kReadyPort},
+                                   {.port = kReadyPort, .path = "/healthz/ready"});
+  ready = passed.has_value();
   loop.stop();
 }
 

@@ -79,7 +79,9 @@ ProcessSpec agent_spec(const Layout& layout, const std::string& agent, const std
                "--cgroup-root",
                layout.node_cgroup(node),
                "--pod-cgroups",
-               layout.pods_cgroup(node)};
+               layout.pods_cgroup(node),
+               "--kubelet-cgroup",
+               layout.kubelet_cgroup(node)};
   spec.cgroup = layout.node_cgroup(node) + "/agent";
   spec.netns = layout.netns(node);
   return spec;

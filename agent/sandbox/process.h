@@ -12,7 +12,7 @@ namespace weft::sandbox {
 
 // A process that the supervisor keeps.
 struct ProcessSpec {
-  std::string name;  // "control", "node-1-agent", "node-1-ztunnel"
+  std::string name;  // "control", "node-1-kubelet", "node-1-agent", "node-1-ztunnel"
   std::vector<std::string> argv;
   std::string cgroup;
   std::string netns;               // name

@@ -4,6 +4,7 @@
 #include "agent/sandbox/cgroup.h"
 #include "agent/sandbox/dns_server.h"
 #include "agent/sandbox/files.h"
+#include "agent/sandbox/kubelet.h"
 #include "agent/sandbox/mesh.h"
 #include "agent/sandbox/netns.h"
 #include "agent/sandbox/pod_runner.h"
@@ -123,6 +124,9 @@ Result<void> Supervisor::start() {
     const CurrentZone zone = [this] { return zone_; };
     loop_.spawn(serve_dns_udp(loop_, sockets.udp.get(), zone));
     loop_.spawn(serve_dns_tcp(loop_, sockets.tcp.get(), zone));
+  }
+  for (ProcessSpec& spec : kubelet_processes(layout_)) {
+    loop_.spawn(keep_running(loop_, layout_, std::move(spec)));
   }
   for (ProcessSpec& spec : processes) loop_.spawn(keep_running(loop_, layout_, std::move(spec)));
   if (options_.mesh) loop_.spawn(renew_tokens(loop_, layout_));
