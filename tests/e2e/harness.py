@@ -60,17 +60,19 @@ def account(name, ns):
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta(name, ns)}
 
 
-def pod(name, ns, command, node=None, labels=None, sa=None, ports=(), env=(), probe=None):
-    """A pod of one container; its service account has its name where none is given."""
+def pod(name, ns, command, node=None, labels=None, sa=None, ports=(), env=(), probe=None, annotations=None, **probes):
+    """A pod of one container; its service account has its name where none is given. `probe`: a TCP port that says
+    that it is ready; others as the API has them: readinessProbe={..}."""
     container = {"name": "main", "image": "none", "command": [str(word) for word in command],
                  "ports": [{"containerPort": port} for port in ports], "env": list(env)}
     if probe:
         container["readinessProbe"] = {"tcpSocket": {"port": probe}, "periodSeconds": 1}
+    container.update(probes)
     spec = {"serviceAccountName": sa or name, "terminationGracePeriodSeconds": 1,
             "containers": [container]}
     if node:
         spec["nodeSelector"] = {"kubernetes.io/hostname": node}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta(name, ns, labels or {"app": name}),
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta(name, ns, labels or {"app": name}, annotations),
             "spec": spec}
 
 
@@ -213,6 +215,24 @@ class Sandbox:
         for file in [root / "cgroup.procs", *root.glob("**/cgroup.procs")]:
             found += [int(line) for line in file.read_text().split()]
         return sorted(set(found))
+
+    def node_status(self, node):
+        """What the node's agent says of itself, as `weft status` has it."""
+        done = subprocess.run([WEFT, "status", "--sandbox", self.name, "-o", "json"], capture_output=True, text=True,
+                              timeout=20)
+        return json.loads(done.stdout)["nodes"][node]
+
+    def on_node(self, node, cgroup, *command, **more):
+        """A process in the node's network namespace, in a cgroup of the node's ("kubelet", or one that is made)."""
+        folder = cgroup2() / f"weft-{self.name}" / node / cgroup
+        folder.mkdir(exist_ok=True)
+
+        def join():
+            (folder / "cgroup.procs").write_text("0")
+
+        return subprocess.Popen(["nsenter", f"--net=/run/netns/weft-{self.name}-{node}", *map(str, command)],
+                                preexec_fn=join, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                text=True, **more)
 
     def state(self, process):
         """(times restarted, pid, what it is doing) of control, node-1-agent, .."""

@@ -284,9 +284,14 @@ def read_all(host, port):
     return json.loads(text)
 
 
-def converse(host, port):
+def converse_from(host, port, own_port):
+    """converse(), from a port of its own."""
+    converse(host, port, ("", int(own_port)))
+
+
+def converse(host, port, own=None):
     """Echoes each line of standard input through the server; prints "open" first, "ended" at the end."""
-    connection = connect(host, port, 60)
+    connection = socket.create_connection((host, int(port)), timeout=60, source_address=own)
     print("open", flush=True)
     try:
         for line in sys.stdin:
@@ -334,7 +339,7 @@ def hammer(host, port):
 CLIENTS = {function.__name__: function for function in (
     ask_who, first_line, half_close, download, both_ways, late_data, how_it_ends, do_reset, read_all, many,
     echo_for)}
-STREAMS = {function.__name__: function for function in (converse, hammer, watch_end)}
+STREAMS = {function.__name__: function for function in (converse, converse_from, hammer, watch_end)}
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
