@@ -75,6 +75,7 @@ LearnerImpl::LearnerImpl(runtime::Loop& loop, LearnerConfig config, LearnerOutsi
       outside_(std::move(outside)),
       hub_(config_.node_name, config_.cluster_id),
       builder_(config_.cluster_id, config_.network),
+      publisher_(loop, [this] { publish(); }),
       state_(std::make_shared<const State>(std::make_shared<const State::Data>())),
       authority_(loop, *outside_.ca_channels),
       identities_(loop, authority_, *this,
@@ -152,7 +153,7 @@ void LearnerImpl::restore_snapshot() {
   }
   for (const DeltaResponse& response : *responses) builder_.apply(response);
   addresses_from_snapshot_ = policies_from_snapshot_ = true;
-  publish();
+  publisher_.publish_now();
   log::info("snapshot")
       .field("workloads", static_cast<int64_t>(builder_.data().workloads.size()))
       .field("policies", static_cast<int64_t>(builder_.data().policies.size()))
@@ -168,7 +169,7 @@ std::vector<StateBuilder::Rejection> LearnerImpl::apply(const DeltaResponse& res
   auto rejections = builder_.apply(response);
   if (response.type_url() == kAddressType) addresses_from_snapshot_ = false;
   if (response.type_url() == kAuthorizationType) policies_from_snapshot_ = false;
-  publish();
+  publisher_.changed(builder_.is_urgent());
   if (builder_.data().complete()) snapshot_.changed();
   return rejections;
 }

@@ -4,6 +4,7 @@
 #include "ztunnel/learn/control_link.h"
 #include "ztunnel/learn/identities.h"
 #include "ztunnel/learn/pods.h"
+#include "ztunnel/learn/publisher.h"
 #include "ztunnel/learn/roots_watch.h"
 #include "ztunnel/learn/snapshot.h"
 #include "ztunnel/learn/state_builder.h"
@@ -75,6 +76,7 @@ class LearnerImpl final : public Learner,
   LearnerOutside outside_;
   ViewHub hub_;
   StateBuilder builder_;
+  Publisher publisher_;
   std::shared_ptr<const State> state_;  // as last published
   CaClient authority_;
   Identities identities_;

@@ -33,10 +33,11 @@ void NameTable::add(std::shared_ptr<const Service> service) {
 }
 
 void NameTable::remove(const std::shared_ptr<const Service>& service) {
-  const auto found = services_.find(lower(service->hostname));
-  if (found == services_.end()) return;
-  std::erase(found->second, service);
-  if (found->second.empty()) services_.erase(found);
+  const std::string name = lower(service->hostname);
+  if (!services_.contains(name)) return;
+  Claimants& claimants = services_[name];
+  std::erase(claimants, service);
+  if (claimants.empty()) services_.erase(name);
 }
 
 void NameTable::add(std::shared_ptr<const Workload> workload) {
@@ -47,11 +48,11 @@ void NameTable::add(std::shared_ptr<const Workload> workload) {
 
 void NameTable::remove(const std::shared_ptr<const Workload>& workload) {
   if (workload->pod_hostname.empty() || workload->pod_subdomain.empty()) return;
-  const auto found =
-      pods_.find(pod_key(workload->pod_hostname, workload->pod_subdomain, workload->ns));
-  if (found == pods_.end()) return;
-  std::erase(found->second, workload);
-  if (found->second.empty()) pods_.erase(found);
+  const std::string key = pod_key(workload->pod_hostname, workload->pod_subdomain, workload->ns);
+  if (!pods_.contains(key)) return;
+  Pods& pods = pods_[key];
+  std::erase(pods, workload);
+  if (pods.empty()) pods_.erase(key);
 }
 
 std::shared_ptr<const Service> NameTable::service(std::string_view host,

@@ -1,12 +1,12 @@
 #pragma once
 
 #include "ztunnel/learn/claimants.h"
+#include "ztunnel/learn/shared_map.h"
 
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace weft::learn {
@@ -39,7 +39,7 @@ class NameTable {
     }
   };
   template <class T>
-  using Table = std::unordered_map<std::string, T, Hash, std::equal_to<>>;
+  using Table = SharedMap<std::string, T, Hash>;
   Table<Claimants> services_;  // by host name
   Table<Pods> pods_;           // by "hostname.subdomain.namespace"
 };

@@ -72,4 +72,6 @@ Result<policy::PolicyList> State::policies_for(const Workload& workload) const {
   return list;
 }
 
+uint64_t State::policy_generation() const { return data_->policy_generation; }
+
 }  // namespace weft::learn

@@ -6,6 +6,7 @@
 #include "ztunnel/learn/candidates.h"
 #include "ztunnel/policy/authorize.h"
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -125,6 +126,9 @@ class State {
   // What applies to a workload as a destination. An Error (kUnavailable) before the first complete
   // set of Authorizations, or where the workload names one that is not there: refuse.
   Result<policy::PolicyList> policies_for(const Workload& workload) const;
+
+  // Where two States have the same, no connection that one allows is refused by the other.
+  uint64_t policy_generation() const;
 
   struct Data;
   explicit State(std::shared_ptr<const Data> data) : data_(std::move(data)) {}

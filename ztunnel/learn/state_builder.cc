@@ -62,7 +62,8 @@ std::vector<StateBuilder::Rejection> StateBuilder::apply(const DeltaResponse& re
     addresses ? remove_address(name) : remove_policy(name);
   }
   for (const std::string& name : std::exchange(condemned_, {})) remove_policy(name);
-  (addresses ? data_.addresses_complete : data_.policies_complete) = true;
+  bool& complete = addresses ? data_.addresses_complete : data_.policies_complete;
+  if (!std::exchange(complete, true) || policies_changed_) urgent_ = true;
   return rejections;
 }
 
@@ -134,7 +135,19 @@ void StateBuilder::unclaim(Map& table,
   }
 }
 
+// A workload that is new with policies is not urgent, but may have been here before, and have
+// connections.
+void StateBuilder::note_policies(const Workload& workload) {
+  const auto known = data_.workloads.find(workload.uid);
+  const bool is_new = known == data_.workloads.end();
+  const auto& policies = workload.authorization_policies;
+  if (is_new ? policies.empty() : policies == known->second->authorization_policies) return;
+  ++data_.policy_generation;
+  if (!is_new) urgent_ = true;
+}
+
 void StateBuilder::put_workload(std::shared_ptr<const Workload> workload) {
+  note_policies(*workload);
   remove_workload(workload->uid);
   if (!workload->host_network) {
     for (const IpAddress& ip : workload->addresses) {
@@ -221,7 +234,7 @@ Result<void> StateBuilder::apply_policy(const XdsResource& resource) {
   }();
   const auto known = authorizations_.find(resource.name());
   if (known == authorizations_.end() && authorizations_.size() >= kPoliciesMax) {
-    data_.policies_lost = true;
+    data_.policies_lost = policies_changed_ = true;
     return fail(Code::kLimit, "more than " + std::to_string(kPoliciesMax) +
                                   " policies: every connection is refused until a restart");
   }
@@ -309,8 +322,12 @@ void StateBuilder::rebuild_policy_lists() {
 std::shared_ptr<const State> StateBuilder::publish() {
   for (const std::string& key : services_to_rebuild_) rebuild_service(key);
   services_to_rebuild_.clear();
-  if (policies_changed_) rebuild_policy_lists();
+  if (policies_changed_) {
+    rebuild_policy_lists();
+    ++data_.policy_generation;
+  }
   policies_changed_ = false;
+  urgent_ = false;
   return std::make_shared<const State>(std::make_shared<const State::Data>(data_));
 }
 

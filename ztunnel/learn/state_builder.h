@@ -46,8 +46,12 @@ class StateBuilder {
   // whole set first. Returns what was refused.
   std::vector<Rejection> apply(const DeltaResponse& response);
 
-  // Costs a copy of the tables, and a new Service for each whose members changed.
+  // Costs a copy of what has changed since the last one, and a new Service for each whose members
+  // did.
   std::shared_ptr<const State> publish();
+  // Whether what has changed since publish() decides who may connect: a policy, the policies that a
+  // workload names, or that there is a complete configuration at all.
+  bool is_urgent() const { return urgent_; }
 
   // What to tell control that we have, by name, on a new stream. A resource that was refused is
   // named too (so that its removal is told), with a version that differs from control's.
@@ -72,6 +76,7 @@ class StateBuilder {
   void remove_address(const std::string& name);
   void remove_policy(const std::string& name);
   void let_go_of_policies(const Workload& workload);
+  void note_policies(const Workload& workload);
   void put_workload(std::shared_ptr<const Workload> workload);
   void remove_workload(const std::string& uid);
   void put_service(const std::string& key, std::shared_ptr<const Service> service);
@@ -96,6 +101,7 @@ class StateBuilder {
   StringMap<Members> members_;  // of services, also of ones that are not known yet
   std::set<std::string> services_to_rebuild_;
   bool policies_changed_ = false;
+  bool urgent_ = false;
   StringMap<size_t> policy_references_;  // how many workloads name it
   std::set<std::string> condemned_;      // removed by control, still named
   // Several may claim one address or pod name; the first of each vector is in force.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ztunnel/learn/names.h"
+#include "ztunnel/learn/shared_map.h"
 #include "ztunnel/learn/state.h"
 #include "ztunnel/learn/vips.h"
 
@@ -22,19 +23,24 @@ struct StringHash {
 template <class T>
 using StringMap = std::unordered_map<std::string, T, StringHash, std::equal_to<>>;
 
-// The tables behind a State. StateBuilder keeps one that it changes, and publishes copies: the maps
-// are copied (about 0.1 us an entry), what they point to is shared.
-struct State::Data {
-  StringMap<std::shared_ptr<const Workload>> workloads;  // by uid
-  std::unordered_map<IpAddress, std::shared_ptr<const Workload>> workloads_by_ip;
-  StringMap<std::shared_ptr<const Workload>> pods;     // by "namespace/name"
-  StringMap<std::shared_ptr<const Service>> services;  // by "namespace/hostname"
-  VipTable vips;
-  NameTable names;                                            // for DNS
-  StringMap<std::shared_ptr<const policy::Policy>> policies;  // by "namespace/name"
-  policy::PolicyList global_policies;
-  StringMap<policy::PolicyList> namespace_policies;
+template <class T>
+using SharedStringMap = SharedMap<std::string, T, StringHash>;
 
+// The tables behind a State. StateBuilder keeps one that it changes, and publishes copies, which
+// share with it all that has not changed since the copy before.
+struct State::Data {
+  SharedStringMap<std::shared_ptr<const Workload>> workloads;  // by uid
+  SharedMap<IpAddress, std::shared_ptr<const Workload>> workloads_by_ip;
+  SharedStringMap<std::shared_ptr<const Workload>> pods;     // by "namespace/name"
+  SharedStringMap<std::shared_ptr<const Service>> services;  // by "namespace/hostname"
+  VipTable vips;
+  NameTable names;  // for DNS
+  SharedStringMap<std::shared_ptr<const policy::Policy>> policies;  // by "namespace/name"
+  policy::PolicyList global_policies;
+  SharedStringMap<policy::PolicyList> namespace_policies;
+
+  // Grows with every change that may refuse a connection which was allowed before.
+  uint64_t policy_generation = 0;
   bool addresses_complete = false;
   bool policies_complete = false;
   // A policy did not fit below StateBuilder::kPoliciesMax: nobody knows what it would refuse.

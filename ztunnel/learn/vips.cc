@@ -32,10 +32,10 @@ void VipTable::add(const Cidr& range, std::shared_ptr<const Service> service) {
 }
 
 void VipTable::remove(const Cidr& range, const std::shared_ptr<const Service>& service) {
-  const auto found = claims_.find(range);
-  if (found == claims_.end() || std::erase(found->second, service) == 0) return;
-  if (!found->second.empty()) return;
-  claims_.erase(found);
+  if (!claims_.contains(range)) return;
+  Claimants& claimants = claims_[range];
+  if (std::erase(claimants, service) == 0 || !claimants.empty()) return;
+  claims_.erase(range);
   if (is_whole_address(range)) return;
   const bool v4 = range.address().is_v4();
   const auto length = std::ranges::find_if(

@@ -2,12 +2,12 @@
 
 #include "ztunnel/base/ip.h"
 #include "ztunnel/learn/claimants.h"
+#include "ztunnel/learn/shared_map.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace weft::learn {
@@ -33,7 +33,7 @@ class VipTable {
       return std::hash<IpAddress>{}(cidr.address()) * 31 + cidr.length();
     }
   };
-  using Claims = std::unordered_map<Cidr, Claimants, CidrHash>;
+  using Claims = SharedMap<Cidr, Claimants, CidrHash>;
   const Claims& claims() const { return claims_; }
 
  private:

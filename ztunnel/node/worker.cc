@@ -75,6 +75,7 @@ void Worker::identity_renewed(const SpiffeId& identity) {
 
 void Worker::state_changed() {
   const std::shared_ptr<const learn::State> state = view_->state();
+  if (std::exchange(judged_by_, state->policy_generation()) == state->policy_generation()) return;
   for (const auto& [uid, proxy] : proxies_) proxy->rejudge(*state);
   const std::set<PodProxy*> draining = draining_;  // one whose last connection is broken may end
   for (PodProxy* proxy : draining) {

@@ -51,6 +51,7 @@ class Worker final : public learn::PodObserver {
   std::map<std::pair<std::string, std::string>, PodProxy*> by_name_;  // namespace, name
   // Whose connections may still go on for a while; policy is in force for them too.
   std::set<PodProxy*> draining_;
+  uint64_t judged_by_ = 0;  // the policy generation that every open connection satisfies
   bool stopping_ = false;
   runtime::TaskScope leaving_;
 };

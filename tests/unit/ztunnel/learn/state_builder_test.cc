@@ -377,5 +377,44 @@ TEST_F(Builder, AnUnknownScopeOrActionDeniesEveryone) {
   }
 }
 
+// What decides who may connect must not wait for a storm of addresses to pass, and what does not
+// must not have every connection judged again.
+TEST(StateBuilderUrgency, IsOfPolicies) {
+  StateBuilder builder("Kubernetes");
+  const auto apply = [&](const DeltaResponse& response) {
+    builder.apply(response);
+    const bool urgent = builder.is_urgent();
+    return std::pair(urgent, builder.publish()->policy_generation());
+  };
+  DeltaResponse pods = addresses();
+  add_pod(pods, "a", 1);
+  EXPECT_TRUE(apply(pods).first) << "the first set";
+  uint64_t last = apply(authorizations()).second;
+  const auto expect = [&](const DeltaResponse& response, bool urgent, bool judged_again) {
+    const auto [was_urgent, generation] = apply(response);
+    EXPECT_EQ(was_urgent, urgent) << response.ShortDebugString();
+    EXPECT_EQ(generation != last, judged_again) << response.ShortDebugString();
+    last = generation;
+  };
+  DeltaResponse moved = addresses();
+  add_pod(moved, "a", 2, "", "2");
+  expect(moved, false, false);
+  DeltaResponse policy = authorizations();
+  add_policy(policy, "deny", "action: DENY rules {}");
+  expect(policy, true, true);
+  DeltaResponse bound = addresses();
+  add_pod(bound, "a", 2, "authorization_policies: 'shop/deny'", "3");
+  expect(bound, true, true);
+  DeltaResponse same = addresses();
+  add_pod(same, "a", 3, "authorization_policies: 'shop/deny'", "4");
+  expect(same, false, false);
+  DeltaResponse other = addresses();
+  add_pod(other, "b", 4, "authorization_policies: 'shop/deny'");
+  expect(other, false, true);
+  DeltaResponse gone = authorizations();
+  gone.add_removed_resources("shop/nothing");
+  expect(gone, true, true);
+}
+
 }  // namespace
 }  // namespace weft::learn
