@@ -34,7 +34,7 @@ struct State::Data {
   SharedStringMap<std::shared_ptr<const Workload>> pods;     // by "namespace/name"
   SharedStringMap<std::shared_ptr<const Service>> services;  // by "namespace/hostname"
   VipTable vips;
-  NameTable names;  // for DNS
+  NameTable names;                                                  // for DNS
   SharedStringMap<std::shared_ptr<const policy::Policy>> policies;  // by "namespace/name"
   policy::PolicyList global_policies;
   SharedStringMap<policy::PolicyList> namespace_policies;
