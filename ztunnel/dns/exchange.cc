@@ -45,8 +45,19 @@ std::optional<Message> head_of(std::string_view bytes) {
   return std::move(*message);
 }
 
+}  // namespace
+
+bool answers(std::string_view answer, std::string_view query) {
+  const std::optional<Message> got = head_of(answer);
+  const std::optional<Message> sent = head_of(query);
+  if (!got || !sent || !got->header.response) return false;
+  if (got->header.id != sent->header.id || got->header.opcode != sent->header.opcode) return false;
+  if (!got->question) return got->header.rcode != Rcode::kNoError || !sent->question;
+  return sent->question && got->question->same_as(*sent->question);
+}
+
 Task<Result<std::string>> ask_over(runtime::Loop& loop, runtime::ByteStream& stream,
-                                   std::string_view query) {
+                                   std::string query) {
   CO_TRY(co_await stream.write(loop.buffers().copy_of(framed(query))));
   Deframer deframer;
   while (true) {
@@ -58,17 +69,6 @@ Task<Result<std::string>> ask_over(runtime::Loop& loop, runtime::ByteStream& str
     if (answers(*answer, query)) co_return std::move(*answer);
     co_return fail(Code::kInvalid, "the DNS server answered something else than it was asked");
   }
-}
-
-}  // namespace
-
-bool answers(std::string_view answer, std::string_view query) {
-  const std::optional<Message> got = head_of(answer);
-  const std::optional<Message> sent = head_of(query);
-  if (!got || !sent || !got->header.response) return false;
-  if (got->header.id != sent->header.id || got->header.opcode != sent->header.opcode) return false;
-  if (!got->question) return got->header.rcode != Rcode::kNoError || !sent->question;
-  return sent->question && got->question->same_as(*sent->question);
 }
 
 Error Exchange::timed_out() const {

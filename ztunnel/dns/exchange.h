@@ -51,6 +51,11 @@ class Exchange {
   bool aborted_ = false;
 };
 
+// The answer to a query over an open connection; whoever calls bounds it. kClosed where the server
+// ends the connection instead, kInvalid where it answers something else.
+runtime::Task<Result<std::string>> ask_over(runtime::Loop& loop, runtime::ByteStream& stream,
+                                            std::string query);
+
 // Whether `answer` is one to `query`: an answer of its id, opcode and question (as far as it
 // repeats the question: a server that could not read it does not).
 bool answers(std::string_view answer, std::string_view query);

@@ -31,7 +31,8 @@ class Deframer {
     pending_.erase(0, 2 + size);
     return message;
   }
-  bool empty() const { return pending_.empty(); }
+  // What came behind the last message, its length bytes included.
+  const std::string& pending() const { return pending_; }
 
  private:
   std::string pending_;

@@ -2,6 +2,10 @@
 // either hands the next one what it needs or ends with the report that the log and metrics get:
 //   who asks -> where it goes (route.h) -> how to get there (same node, HBONE, plain) -> copy.
 
+#include "ztunnel/node/outbound.h"
+
+#include "ztunnel/dns/message.h"
+#include "ztunnel/node/dns_stream.h"
 #include "ztunnel/node/headers.h"
 #include "ztunnel/node/pod_proxy.h"
 #include "ztunnel/node/relay.h"
@@ -212,6 +216,19 @@ Task<Upstream> serve_phases(PodProxy& proxy, SocketAddress client, SocketAddress
 
 }  // namespace
 
+Task<std::unique_ptr<ByteStream>> open_outbound(PodProxy& proxy, SocketAddress client,
+                                                SocketAddress original, Report& report) {
+  Upstream upstream = co_await serve_phases(proxy, client, original, report);
+  if (upstream) co_return std::move(*upstream);
+  const Refusal& refusal = upstream.error();
+  if (refusal.early) {
+    report.failed_early(refusal.error, refusal.flag);
+  } else {
+    report.failed(refusal.error, refusal.flag);
+  }
+  co_return nullptr;
+}
+
 Task<void> serve_outbound(PodProxy& proxy, Fd connection) {
   WorkerContext& context = proxy.context();
   const auto client = runtime::peer_address(connection.get());
@@ -219,21 +236,23 @@ Task<void> serve_outbound(PodProxy& proxy, Fd connection) {
   if (!client || !original) co_return;  // reset before we came to it
   runtime::SocketStream downstream(context.loop, std::move(connection));
   const PodProxy::Breakable breakable(proxy, [&downstream] { downstream.abort(); });
+  std::string begun;  // what the client has sent already
+  if (original->port == dns::kDnsPort && proxy.answers_dns()) {
+    auto other_than_dns = co_await serve_dns_stream(proxy, downstream, *client, *original);
+    if (!other_than_dns) co_return;
+    begun = std::move(*other_than_dns);
+  }
   Report report(proxy, Direction::kOutbound, *client, *original);
-
-  Upstream upstream = co_await serve_phases(proxy, *client, *original, report);
+  const auto upstream = co_await open_outbound(proxy, *client, *original, report);
   if (!upstream) {
-    const Refusal& refusal = upstream.error();
-    if (refusal.early) {
-      report.failed_early(refusal.error, refusal.flag);
-    } else {
-      report.failed(refusal.error, refusal.flag);
-    }
     downstream.abort();
     co_return;
   }
   report.opened();
-  const auto broken = co_await relay(downstream, **upstream, report.bytes);
+  report.bytes.add_sent(begun.size());
+  // What cannot be written here cannot be relayed either, and relay() tells.
+  if (!begun.empty()) (void)co_await upstream->write(context.loop.buffers().copy_of(begun));
+  const auto broken = co_await relay(downstream, *upstream, report.bytes);
   report.closed(proxy.end_of(broken));
 }
 

@@ -1,6 +1,7 @@
 #include "ztunnel/node/pod_proxy.h"
 
 #include "ztunnel/base/log.h"
+#include "ztunnel/node/dns_socket.h"
 #include "ztunnel/node/inbound_policy.h"
 
 namespace weft::node {
@@ -13,6 +14,11 @@ using runtime::Task;
 Task<Result<std::unique_ptr<runtime::ByteStream>>> dial_tunnel(PodProxy& proxy, SocketAddress to) {
   std::unique_ptr<SocketStream> stream = CO_TRY(co_await proxy.dial_from_pod(to));
   co_return std::unique_ptr<runtime::ByteStream>(std::move(stream));
+}
+
+// One worker reads a pod's queries: a datagram would wake every one that waits for it.
+bool is_dns_reader(const WorkerContext& context, const learn::Pod& pod) {
+  return std::hash<std::string>{}(pod.uid) % context.config.workers == context.worker;
 }
 
 }  // namespace
@@ -39,9 +45,17 @@ PodProxy::Listeners::Listeners(PodProxy& proxy, std::shared_ptr<const learn::Pod
   accept(learn::ListenerKind::kOutboundV6, serve_outbound);
   accept(learn::ListenerKind::kInboundV4, serve_inbound);
   accept(learn::ListenerKind::kInboundV6, serve_inbound);
+  for (const auto kind : {learn::ListenerKind::kDnsV4, learn::ListenerKind::kDnsV6}) {
+    const Fd& socket = pod->listener(kind);
+    if (!socket || !is_dns_reader(proxy.context_, *pod)) continue;
+    dns.push_back(std::make_unique<DnsSocket>(proxy, socket.get(), pod->netns.get()));
+  }
 }
 
+PodProxy::Listeners::~Listeners() = default;
+
 void PodProxy::Listeners::stop() {
+  for (const auto& socket : dns) socket->stop();
   for (const auto& acceptor : acceptors) acceptor->stop();
 }
 
@@ -59,6 +73,7 @@ PodProxy::Guest::~Guest() {
 
 void PodProxy::start() {
   for (const auto& acceptor : listeners_.back()->acceptors) acceptors_.spawn(acceptor->run());
+  for (const auto& socket : listeners_.back()->dns) acceptors_.spawn(socket->run());
 }
 
 void PodProxy::adopt(std::shared_ptr<const learn::Pod> pod) {

@@ -19,6 +19,8 @@
 
 namespace weft::node {
 
+class DnsSocket;
+struct DnsMetrics;
 class PodProxy;
 
 // How long a new connection waits for what it cannot do without: the first configuration, its own
@@ -40,6 +42,8 @@ struct NodeConfig {
   std::string node_name;
   std::string cluster_id = "Kubernetes";
   std::string resolv_conf = "/etc/resolv.conf";  // who is asked for workloads' host names
+  std::string cluster_domain = "cluster.local";
+  size_t workers = 1;
 };
 
 // What the proxies of one worker share. Lives as long as the worker.
@@ -55,6 +59,8 @@ struct WorkerContext {
   // Of workloads that are known by a host name. Asks from ztunnel's own network namespace: what one
   // pod can do to its own network must not decide where others are sent.
   dns::Resolver resolver;
+  size_t worker = 0;  // its number, below NodeConfig::workers
+  const DnsMetrics* dns_metrics = nullptr;
 };
 
 // One pod on one worker: accepts from the pod's listeners and serves what comes. Every worker
@@ -83,6 +89,10 @@ class PodProxy {
   const learn::Pod& pod() const { return *listeners_.back()->pod; }
   hbone::Pool& pool() { return pool_; }
   bool stopping() const { return stopping_; }
+  // Whether its agent captures DNS: the pod's queries are answered here, not carried.
+  bool answers_dns() const {
+    return static_cast<bool>(pod().listener(learn::ListenerKind::kDnsV4));
+  }
 
   // Connects to the pod's own application as `client` (port 0: any port of that address).
   runtime::Task<Result<std::unique_ptr<runtime::SocketStream>>> dial_application(
@@ -151,9 +161,11 @@ class PodProxy {
  private:
   struct Listeners {
     Listeners(PodProxy& proxy, std::shared_ptr<const learn::Pod> of);
+    ~Listeners();
     void stop();
     std::shared_ptr<const learn::Pod> pod;
     std::vector<std::unique_ptr<runtime::Acceptor>> acceptors;
+    std::vector<std::unique_ptr<DnsSocket>> dns;
   };
   void for_each_breakable(std::function<void()> Breakable::* call);
   runtime::Task<void> retire_listeners(Listeners& listeners);

@@ -2,6 +2,7 @@
 
 #include "ztunnel/base/flags.h"
 #include "ztunnel/base/log.h"
+#include "ztunnel/node/dns_metrics.h"
 #include "ztunnel/node/endpoints.h"
 #include "ztunnel/node/notify.h"
 #include "ztunnel/node/worker.h"
@@ -50,6 +51,10 @@ const std::vector<weft::Flag>& known_flags() {
       {.name = "workers", .value = "N", .help = "worker threads; 0: one a core", .fallback = "0"},
       {.name = "backend", .value = "uring|epoll|best", .help = "event loop", .fallback = "best"},
       {.name = "trust-domain", .value = "NAME", .fallback = "cluster.local"},
+      {.name = "cluster-domain",
+       .value = "NAME",
+       .help = "the DNS domain of the cluster's services",
+       .fallback = "cluster.local"},
       {.name = "cluster-id", .value = "NAME", .fallback = "Kubernetes"},
       {.name = "resolv-conf",
        .value = "FILE",
@@ -123,17 +128,28 @@ learn::LearnerConfig learner_config(const Flags& flags, int64_t certificate_ttl_
   return config;
 }
 
+Result<NodeConfig> node_config(const Flags& flags) {
+  NodeConfig config;
+  config.node_name = flags.get("node");
+  config.cluster_id = flags.get("cluster-id");
+  config.resolv_conf = flags.get("resolv-conf");
+  config.cluster_domain = flags.get("cluster-domain");
+  const int64_t workers = TRY(flags.number("workers", 0, kWorkersMax));
+  config.workers = workers > 0 ? static_cast<size_t>(workers)
+                               : std::max(1U, std::thread::hardware_concurrency());
+  return config;
+}
+
 Result<std::vector<std::unique_ptr<Worker>>> make_workers(const Flags& flags,
                                                           learn::Learner& learner,
                                                           telemetry::Registry& metrics,
+                                                          const DnsMetrics& dns_metrics,
                                                           const NodeConfig& config) {
-  int64_t count = TRY(flags.number("workers", 0, kWorkersMax));
-  if (count == 0) count = std::max(1U, std::thread::hardware_concurrency());
   std::vector<std::unique_ptr<Worker>> workers;
-  for (int64_t i = 0; i < count; ++i) {
+  for (size_t number = 0; number < config.workers; ++number) {
     std::unique_ptr<Loop> loop = TRY(make_loop(flags.get("backend")));
-    workers.push_back(
-        std::make_unique<Worker>(std::move(loop), learner, metrics.add_shard(), config));
+    workers.push_back(std::make_unique<Worker>(std::move(loop), learner, metrics.add_shard(),
+                                               dns_metrics, config, number));
   }
   return workers;
 }
@@ -202,9 +218,10 @@ Result<void> run(const Flags& flags) {
   pthread_sigmask(SIG_BLOCK, &set, nullptr);  // inherited by the workers
   const Fd signals(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
 
-  const NodeConfig config{flags.get("node"), flags.get("cluster-id"), flags.get("resolv-conf")};
+  const NodeConfig config = TRY(node_config(flags));
   telemetry::Registry metrics;
   metrics.add_process_metrics("ztunnel", "weft");
+  const DnsMetrics dns_metrics = DnsMetrics::in(metrics);
   std::unique_ptr<Loop> loop = TRY(make_loop(flags.get("backend")));
   auto learner = TRY(learn::Learner::make(*loop, learner_config(flags, ttl_s)));
   std::vector<std::unique_ptr<Worker>> workers;
@@ -217,7 +234,7 @@ Result<void> run(const Flags& flags) {
   loop->spawn(listen_first(*loop, endpoints, flags.has("takeover"), listening));
   loop->run();
   TRY(std::move(listening));
-  workers = TRY(make_workers(flags, *learner, metrics, config));
+  workers = TRY(make_workers(flags, *learner, metrics, dns_metrics, config));
 
   std::vector<std::thread> threads;
   for (const auto& worker : workers) {

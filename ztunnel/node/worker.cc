@@ -5,7 +5,8 @@ namespace weft::node {
 using runtime::Task;
 
 Worker::Worker(std::unique_ptr<runtime::Loop> loop, learn::Learner& learner,
-               telemetry::Shard& metrics, const NodeConfig& config)
+               telemetry::Shard& metrics, const DnsMetrics& dns_metrics, const NodeConfig& config,
+               size_t number)
     : loop_(std::move(loop)),
       view_(learner.make_view(*loop_)),
       context_{
@@ -16,7 +17,9 @@ Worker::Worker(std::unique_ptr<runtime::Loop> loop, learn::Learner& learner,
           .random = std::mt19937_64(std::random_device{}()),
           .endpoint_memory = {},
           .local_proxy = [this](const learn::Workload& workload) { return local_proxy(workload); },
-          .resolver = dns::Resolver(*loop_, config.resolv_conf)} {
+          .resolver = dns::Resolver(*loop_, config.resolv_conf),
+          .worker = number,
+          .dns_metrics = &dns_metrics} {
   loop_->post([this] { view_->observe(this); });
 }
 

@@ -3,8 +3,10 @@
 #include "ztunnel/base/spiffe_id.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -140,10 +142,29 @@ class Gauge {
   std::atomic<int64_t> value_{0};
 };
 
+// How long things took; any thread may write.
+class Histogram {
+ public:
+  // `bounds`: upper bounds of the buckets in seconds, as text, ascending; "+Inf" is added.
+  explicit Histogram(std::vector<std::string> bounds);
+  void observe(std::chrono::nanoseconds duration);
+
+ private:
+  friend class Registry;
+  struct Bucket {
+    std::string bound;
+    std::chrono::nanoseconds upper;
+    std::atomic<uint64_t> count{0};  // of this bucket alone
+  };
+  std::deque<Bucket> buckets_;
+  std::atomic<uint64_t> above_{0};
+  std::atomic<uint64_t> sum_ns_{0};
+};
+
 using Labels = std::vector<std::pair<std::string, std::string>>;
 
-// All metrics of a process. Every call is for any thread. Shards, counters and gauges live as long
-// as the registry.
+// All metrics of a process. Every call is for any thread. Shards, counters, gauges and histograms
+// live as long as the registry.
 class Registry {
  public:
   static constexpr std::string_view kContentType = "text/plain; version=0.0.4; charset=utf-8";
@@ -154,6 +175,8 @@ class Registry {
   // Finds or makes. `name` in full, a counter's with "_total": "istio_xds_message_total".
   Counter& counter(std::string_view name, std::string_view help, const Labels& labels = {});
   Gauge& gauge(std::string_view name, std::string_view help, const Labels& labels = {});
+  Histogram& histogram(std::string_view name, std::string_view help,
+                       const std::vector<std::string>& bounds);
   // A gauge that is read when somebody scrapes, on the scraping thread.
   void gauge_from(std::string_view name, std::string_view help, std::function<int64_t()> read);
   // istio_build, process_open_fds, process_max_fds, process_resident_memory_bytes.
@@ -163,6 +186,8 @@ class Registry {
 
  private:
   struct Impl;
+  static void append_histogram(std::string& out, const std::string& name,
+                               const Histogram& histogram);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -33,6 +33,11 @@ struct Family {
   }
 };
 
+struct Timed {
+  std::string help;
+  std::unique_ptr<Histogram> histogram;
+};
+
 struct Derived {
   std::string help;
   std::function<int64_t()> read;
@@ -81,6 +86,7 @@ struct Registry::Impl {
   std::vector<std::unique_ptr<Shard>> shards;
   std::map<std::string, Family<Counter>, std::less<>> counters;
   std::map<std::string, Family<Gauge>, std::less<>> gauges;
+  std::map<std::string, Timed, std::less<>> histograms;
   std::map<std::string, Derived, std::less<>> derived;
 
   // A name stands for one kind of metric.
@@ -89,7 +95,7 @@ struct Registry::Impl {
       const auto found = families.find(name);
       return found != families.end() && &found->second != family_it_may_have;
     };
-    CHECK(!taken(counters) && !taken(gauges) && !taken(derived));
+    CHECK(!taken(counters) && !taken(gauges) && !taken(histograms) && !taken(derived));
   }
 
   template <class Metric>
@@ -143,6 +149,39 @@ void Registry::Impl::append_families(
   }
 }
 
+Histogram::Histogram(std::vector<std::string> bounds) {
+  for (std::string& bound : bounds) {
+    Bucket& bucket = buckets_.emplace_back();
+    const std::chrono::duration<double> seconds(std::stod(bound));
+    bucket.upper = std::chrono::duration_cast<std::chrono::nanoseconds>(seconds);
+    bucket.bound = std::move(bound);
+  }
+}
+
+void Histogram::observe(std::chrono::nanoseconds duration) {
+  sum_ns_.fetch_add(static_cast<uint64_t>(duration.count()), std::memory_order_relaxed);
+  for (Bucket& bucket : buckets_) {
+    if (duration > bucket.upper) continue;
+    bucket.count.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  above_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Registry::append_histogram(std::string& out, const std::string& name,
+                                const Histogram& histogram) {
+  uint64_t count = 0;
+  for (const Histogram::Bucket& bucket : histogram.buckets_) {
+    count += bucket.count.load(std::memory_order_relaxed);
+    append_sample(out, name + "_bucket", "le=\"" + bucket.bound + "\"", std::to_string(count));
+  }
+  count += histogram.above_.load(std::memory_order_relaxed);
+  append_sample(out, name + "_bucket", "le=\"+Inf\"", std::to_string(count));
+  const auto sum_ns = histogram.sum_ns_.load(std::memory_order_relaxed);
+  append_sample(out, name + "_sum", "", std::to_string(static_cast<double>(sum_ns) / 1e9));
+  append_sample(out, name + "_count", "", std::to_string(count));
+}
+
 Registry::Registry() : impl_(std::make_unique<Impl>()) {}
 Registry::~Registry() = default;
 
@@ -162,6 +201,18 @@ Gauge& Registry::gauge(std::string_view name, std::string_view help, const Label
   return impl_->find_or_make(impl_->gauges, name, help, labels);
 }
 
+Histogram& Registry::histogram(std::string_view name, std::string_view help,
+                               const std::vector<std::string>& bounds) {
+  const std::scoped_lock lock(impl_->mutex);
+  auto found = impl_->histograms.find(name);
+  if (found == impl_->histograms.end()) {
+    impl_->check_name(name, nullptr);
+    Timed timed{std::string(help), std::make_unique<Histogram>(bounds)};
+    found = impl_->histograms.emplace(std::string(name), std::move(timed)).first;
+  }
+  return *found->second.histogram;
+}
+
 void Registry::gauge_from(std::string_view name, std::string_view help,
                           std::function<int64_t()> read) {
   const std::scoped_lock lock(impl_->mutex);
@@ -177,6 +228,10 @@ std::string Registry::scrape() const {
     impl_->append_connections(out);
     Impl::append_families(out, impl_->counters, "counter");
     Impl::append_families(out, impl_->gauges, "gauge");
+    for (const auto& [name, timed] : impl_->histograms) {
+      append_head(out, name, timed.help, "histogram");
+      append_histogram(out, name, *timed.histogram);
+    }
     derived = impl_->derived;
   }
   // Outside the lock: what is read may itself count something.

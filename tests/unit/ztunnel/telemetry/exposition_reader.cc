@@ -76,7 +76,8 @@ std::string read_comment(std::string_view line, Exposition& exposition) {
   auto& known = help ? exposition.helps : exposition.types;
   if (!known.emplace(name, reader.rest()).second) return "HELP or TYPE given twice";
   if (exposition.samples.contains(name)) return "HELP or TYPE behind a sample";
-  return help || reader.rest() == "counter" || reader.rest() == "gauge" ? "" : "an odd type";
+  static const std::set<std::string_view> kTypes{"counter", "gauge", "histogram"};
+  return help || kTypes.contains(reader.rest()) ? "" : "an odd type";
 }
 
 std::string read_sample(std::string_view line, std::string& family, Exposition& exposition) {

@@ -233,6 +233,22 @@ TEST(MetricsTest, BoundsTheSeriesOfAName) {
   EXPECT_EQ(exposition.samples["weft_test_total"][other], 500);
 }
 
+TEST(MetricsTest, AHistogramCountsUpToEachBound) {
+  Registry registry;
+  Histogram& histogram = registry.histogram("took_seconds", "How long it took.", {"0.5", "1.0"});
+  EXPECT_EQ(&registry.histogram("took_seconds", "", {}), &histogram);
+  for (const int ms : {100, 500, 501, 1000, 4000}) histogram.observe(std::chrono::milliseconds(ms));
+  const Exposition read = read_exposition(registry.scrape());
+  EXPECT_EQ(read.error, "");
+  EXPECT_EQ(read.types.at("took_seconds"), "histogram");
+  const auto& buckets = read.samples.at("took_seconds_bucket");
+  EXPECT_EQ(buckets.at({{"le", "0.5"}}), 2);
+  EXPECT_EQ(buckets.at({{"le", "1.0"}}), 4);
+  EXPECT_EQ(buckets.at({{"le", "+Inf"}}), 5);
+  EXPECT_EQ(read.samples.at("took_seconds_count").at({}), 5);
+  EXPECT_DOUBLE_EQ(read.samples.at("took_seconds_sum").at({}), 6.101);
+}
+
 TEST(MetricsTest, TellsAboutTheProcess) {
   Registry registry;
   registry.add_process_metrics("ztunnel", "test");

@@ -1,0 +1,128 @@
+#include "ztunnel/node/dns_socket.h"
+
+#include "ztunnel/base/log.h"
+#include "ztunnel/dns/exchange.h"
+#include "ztunnel/dns/message.h"
+#include "ztunnel/node/dns_proxy.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+namespace weft::node {
+namespace {
+
+using runtime::Task;
+
+// Far above what a query has (a name, some options); more is cut, and then told so.
+constexpr size_t kQueryBytesMax = 4096;
+// Read in one go before the loop's other work gets its turn.
+constexpr int kQueriesPerTurn = 64;
+// A socket that reports an error without having one to tell must not keep the loop busy.
+constexpr std::chrono::milliseconds kErrorPause{100};
+
+class UdpUpstream final : public DnsUpstream {
+ public:
+  UdpUpstream(PodProxy& proxy, SocketAddress resolver)
+      : exchange_(proxy.context().loop, resolver, proxy.pod().netns.get()) {}
+  Task<Result<std::string>> forward(std::string query) override {
+    return exchange_.over_udp(std::move(query), kDnsTimeout);
+  }
+  Task<Result<std::string>> look_up(std::string query) override {
+    return exchange_.ask(std::move(query), kDnsTimeout);
+  }
+  void abort() { exchange_.abort(); }
+
+ private:
+  dns::Exchange exchange_;
+};
+
+std::optional<SocketAddress> original_destination(msghdr& message) {
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    const bool v4 = header->cmsg_level == SOL_IP && header->cmsg_type == IP_ORIGDSTADDR;
+    const bool v6 = header->cmsg_level == SOL_IPV6 && header->cmsg_type == IPV6_ORIGDSTADDR;
+    if (!v4 && !v6) continue;
+    sockaddr_storage address{};
+    std::memcpy(&address, CMSG_DATA(header), v4 ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
+    return SocketAddress::from_sockaddr(address);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+DnsSocket::DnsSocket(PodProxy& proxy, int socket, int netns_fd)
+    : proxy_(proxy), socket_(socket), replies_(netns_fd) {}
+
+void DnsSocket::stop() {
+  stopped_ = true;
+  proxy_.context().loop.cancel(socket_);
+}
+
+Task<void> DnsSocket::run() {
+  runtime::Loop& loop = proxy_.context().loop;
+  while (!stopped_) {
+    const int ready = co_await loop.poll(socket_, POLLIN);
+    if (stopped_) co_return;
+    if (ready < 0 || (ready & POLLIN) == 0) {
+      co_await loop.sleep(kErrorPause);
+      continue;
+    }
+    for (int i = 0; i < kQueriesPerTurn && read_one(); ++i) {
+    }
+  }
+}
+
+bool DnsSocket::read_one() {
+  char bytes[kQueryBytesMax];
+  sockaddr_storage from{};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(sockaddr_in6))];
+  iovec piece{bytes, sizeof bytes};
+  msghdr message{};
+  message.msg_name = &from;
+  message.msg_namelen = sizeof from;
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const ssize_t got = recvmsg(socket_, &message, MSG_DONTWAIT);
+  if (got < 0) return errno == EINTR;
+  const std::optional<SocketAddress> resolver = original_destination(message);
+  if (!resolver) return true;  // nobody could be answered in whose name
+  // A cut message reads as one that ends too early, which is what its sender is told.
+  Query query{std::string(bytes, static_cast<size_t>(got)), SocketAddress::from_sockaddr(from),
+              *resolver};
+  if (waiting_ >= kWaitingMax) {
+    reply(query, refuse_dns(query.message));
+  } else {
+    proxy_.context().loop.spawn(serve(std::move(query)));
+  }
+  return true;
+}
+
+Task<void> DnsSocket::serve(Query query) {
+  const PodProxy::Guest guest(proxy_);
+  ++waiting_;
+  UdpUpstream upstream(proxy_, query.resolver);
+  const PodProxy::Breakable breakable(proxy_, [&upstream] { upstream.abort(); });
+  const std::string answer =
+      co_await answer_dns(proxy_, query.message, DnsTransport::kUdp, upstream);
+  --waiting_;
+  reply(query, answer);
+}
+
+void DnsSocket::reply(const Query& query, std::string_view answer) {
+  if (answer.empty()) return;
+  const Result<void> sent = replies_.send(query.resolver, query.client, answer);
+  if (sent) return;
+  log::warn("dns")
+      .field("pod", proxy_.pod().ns + "/" + proxy_.pod().name)
+      .field("error", sent.error().to_string())
+      .say("an answer was not sent");
+}
+
+}  // namespace weft::node
