@@ -91,6 +91,9 @@ void print_node(const Layout& layout, const std::string& node, const Value& stat
   if (const std::string& error = at(ztunnel, "error").string_value(); !error.empty()) {
     std::printf("  the ztunnel does not answer: %s\n", error.c_str());
   }
+  if (const std::string& error = at(ztunnel, "snapshotError").string_value(); !error.empty()) {
+    std::printf("  ztunnel keeps no configuration on disk: %s\n", error.c_str());
+  }
   for (const Value& pod : at(status, "pods").list_value().values()) {
     const std::string& why = at(pod, "why").string_value();
     std::printf("  pod %-15s %-10s %s/%s%s\n", at(pod, "address").string_value().c_str(),

@@ -93,7 +93,7 @@ LearnerImpl::LearnerImpl(runtime::Loop& loop, LearnerConfig config, LearnerOutsi
             return SnapshotContent{builder_.resources(kAuthorizationType),
                                    builder_.resources(kAddressType)};
           },
-          outside_.snapshot_interval),
+          outside_.random),
       park_pause_(loop) {}
 
 LearnerImpl::~LearnerImpl() = default;
@@ -103,7 +103,7 @@ std::unique_ptr<View> LearnerImpl::make_view(runtime::Loop& worker) {
 }
 
 Task<void> LearnerImpl::run() {
-  restore_snapshot();
+  if (restore_snapshot()) co_await snapshot_.write_first();
   tasks_.spawn(snapshot_.run());
   tasks_.spawn(keep_parked());
   tasks_.spawn(identities_.run());
@@ -135,21 +135,22 @@ LearnerStatus LearnerImpl::status() const {
   status.services = data.services.size();
   status.policies = data.policies.size();
   status.last_error = last_error_;
+  status.snapshot_error = snapshot_.failure();
   status.certificates = identities_.status();
   return status;
 }
 
 // What was refused when it was written is refused again, so a policy that cannot be read denies.
-void LearnerImpl::restore_snapshot() {
-  if (config_.snapshot_file.empty()) return;
+bool LearnerImpl::restore_snapshot() {
+  if (config_.snapshot_file.empty()) return false;
   const auto responses = read_snapshot(config_.snapshot_file);
   if (!responses) {
-    if (responses.error().code == Code::kNotFound) return;
+    if (responses.error().code == Code::kNotFound) return false;
     log::warn("snapshot")
         .field("file", config_.snapshot_file)
         .field("error", responses.error().to_string())
         .say("the kept configuration is of no use; waiting for control");
-    return;
+    return false;
   }
   for (const DeltaResponse& response : *responses) builder_.apply(response);
   addresses_from_snapshot_ = policies_from_snapshot_ = true;
@@ -158,6 +159,7 @@ void LearnerImpl::restore_snapshot() {
       .field("workloads", static_cast<int64_t>(builder_.data().workloads.size()))
       .field("policies", static_cast<int64_t>(builder_.data().policies.size()))
       .say("configuration of an earlier run restored");
+  return true;
 }
 
 void LearnerImpl::publish() {
@@ -166,11 +168,14 @@ void LearnerImpl::publish() {
 }
 
 std::vector<StateBuilder::Rejection> LearnerImpl::apply(const DeltaResponse& response) {
+  const bool is_known =
+      response.type_url() == kAddressType || response.type_url() == kAuthorizationType;
+  if (is_known) snapshot_.append(response);  // first: what is in force is on disk
   auto rejections = builder_.apply(response);
   if (response.type_url() == kAddressType) addresses_from_snapshot_ = false;
   if (response.type_url() == kAuthorizationType) policies_from_snapshot_ = false;
   publisher_.changed(builder_.is_urgent());
-  if (builder_.data().complete()) snapshot_.changed();
+  if (builder_.data().complete()) snapshot_.start();
   return rejections;
 }
 
@@ -207,7 +212,7 @@ void LearnerImpl::pod_added(std::shared_ptr<const Pod> pod) {
 
 void LearnerImpl::pod_removed(std::shared_ptr<const Pod> pod) {
   hub_.pod_removed(pod->uid);
-  identities_.unwant(identity_of(*pod));
+  if (!draining_) identities_.unwant(identity_of(*pod));
 }
 
 void LearnerImpl::unparked(Fd memfd) {

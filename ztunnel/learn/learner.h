@@ -23,7 +23,6 @@ struct LearnerOutside {
   Backoff::Random random;
   std::unique_ptr<ChannelSource> xds_channels;
   std::unique_ptr<ChannelSource> ca_channels;
-  std::chrono::milliseconds snapshot_interval = SnapshotKeeper::kInterval;
 };
 
 // Joins the parts: control's resources go through the StateBuilder to the views and the snapshot,
@@ -65,7 +64,7 @@ class LearnerImpl final : public Learner,
   void identity_failed(const SpiffeId& identity, const Error& error) override;
   void identity_gone(const SpiffeId& identity) override;
 
-  void restore_snapshot();
+  bool restore_snapshot();
   void publish();
   SpiffeId identity_of(const Pod& pod) const;
   void park_soon();

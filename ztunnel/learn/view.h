@@ -109,7 +109,8 @@ struct LearnerStatus {
   size_t workloads = 0;
   size_t services = 0;
   size_t policies = 0;
-  std::string last_error;  // the latest reason why control or the agent cannot be reached
+  std::string last_error;      // the latest reason why control or the agent cannot be reached
+  std::string snapshot_error;  // why the configuration is not kept on disk; empty: it is
   struct Certificate {
     SpiffeId identity;
     std::string serial;

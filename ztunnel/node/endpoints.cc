@@ -140,6 +140,7 @@ std::string status_json(const learn::LearnerStatus& status) {
   fields["services"].set_number_value(static_cast<double>(status.services));
   fields["policies"].set_number_value(static_cast<double>(status.policies));
   fields["lastError"].set_string_value(status.last_error);
+  fields["snapshotError"].set_string_value(status.snapshot_error);
   auto& certificates = *fields["certificates"].mutable_list_value();
   for (const auto& certificate : status.certificates) {
     auto& entry = *certificates.add_values()->mutable_struct_value()->mutable_fields();
