@@ -68,6 +68,22 @@ struct {
   __type(value, struct weft_pod);
 } weft_slots SEC(".maps");
 
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, WEFT_SCOPE_PORTS_MAX);
+  __type(key, struct weft_scope_port);
+  __type(value, __u32);
+} weft_scope_ports SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, WEFT_SCOPE_RANGES_MAX);
+  __type(key, struct weft_scope_range);
+  __type(value, __u32);
+} weft_scope_ranges SEC(".maps");
+
 // Entries go when their connection does; LRU only bounds what could be left behind.
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -151,6 +167,35 @@ FUNC_INLINE const struct weft_address* own_address(const struct weft_pod* pod,
   return is_v4_mapped(address) ? &pod->v4 : &pod->v6;
 }
 
+// What a pod's annotations take out of capture.
+
+FUNC_INLINE int has_port(__u32 slot, enum weft_scope_list list, __u16 port) {
+  struct weft_scope_port key = {.slot = slot, .list = list, .port = port};
+  return bpf_map_lookup_elem(&weft_scope_ports, &key) != 0;
+}
+
+FUNC_INLINE int has_range(__u32 slot, enum weft_scope_list list, const struct weft_address* of) {
+  struct weft_scope_range key = {
+      .prefix_bits = 64 + 128, .slot = slot, .list = list, .address = *of};
+  return bpf_map_lookup_elem(&weft_scope_ranges, &key) != 0;
+}
+
+FUNC_INLINE int is_excluded_outbound(const struct weft_pod* pod, const struct weft_address* to,
+                                     __u16 port) {
+  if (!(pod->flags & WEFT_POD_SCOPED_OUTBOUND)) return 0;
+  if (has_port(pod->slot, WEFT_EXCLUDE_OUTBOUND, port)) return 1;
+  if (has_range(pod->slot, WEFT_EXCLUDE_OUTBOUND, to)) return 1;
+  if (!(pod->flags & WEFT_POD_LISTED_OUTBOUND)) return 0;
+  return !has_port(pod->slot, WEFT_LIST_OUTBOUND, port) &&
+         !has_range(pod->slot, WEFT_LIST_OUTBOUND, to);
+}
+
+FUNC_INLINE int is_excluded_inbound(const struct weft_pod* pod, __u16 port) {
+  if (!(pod->flags & WEFT_POD_SCOPED_INBOUND) || port == WEFT_HBONE_PORT) return 0;
+  if (pod->flags & WEFT_POD_LISTED_INBOUND) return !has_port(pod->slot, WEFT_LIST_INBOUND, port);
+  return has_port(pod->slot, WEFT_EXCLUDE_INBOUND, port);
+}
+
 // Outbound: the connect hooks.
 
 FUNC_INLINE int refuse(int error, enum weft_counter why) {
@@ -201,6 +246,9 @@ FUNC_INLINE int capture_connect(struct bpf_sock_addr* ctx, const struct weft_pod
   __u64 cgroup = bpf_get_current_cgroup_id();
   if (bpf_map_lookup_elem(&weft_proxies, &cgroup)) return pass(ctx, WEFT_COUNT_OUTBOUND_PROXY);
   if (is_local_destination(pod, to)) return pass(ctx, WEFT_COUNT_OUTBOUND_LOCAL);
+  if (is_excluded_outbound(pod, to, bpf_ntohs(ctx->user_port))) {
+    return pass(ctx, WEFT_COUNT_OUTBOUND_EXCLUDED);
+  }
   // ztunnel could not connect from the pod's address either. What a host without an address of the
   // family says, so that a client with a choice takes the other one.
   if (is_unspecified(own_address(pod, to))) {
@@ -331,6 +379,10 @@ FUNC_INLINE int deliver_incoming(struct bpf_sk_lookup* ctx, const struct weft_po
   }
   if (is_probe(ctx, from, to)) {
     count(WEFT_COUNT_INBOUND_PROBE);
+    return SK_PASS;
+  }
+  if (is_excluded_inbound(pod, ctx->local_port)) {
+    count(WEFT_COUNT_INBOUND_EXCLUDED);
     return SK_PASS;
   }
   enum weft_listener kind = is_v4_mapped(to) ? WEFT_LISTENER_INBOUND_V4 : WEFT_LISTENER_INBOUND_V6;

@@ -32,6 +32,13 @@
 // hundreds. Every CPU of the kernel's LRU takes 128 entries for itself, so that less would throw
 // live ones away on a node of a hundred CPUs.
 #define WEFT_PROBES_MAX 16384
+// What all pods of a node together list to be captured or not: far more than 110 pods with a dozen
+// each. Memory is taken entry by entry.
+#define WEFT_SCOPE_PORTS_MAX 16384
+#define WEFT_SCOPE_RANGES_MAX 16384
+
+// Other nodes' ztunnels connect here: always captured, whatever else a pod excludes.
+#define WEFT_HBONE_PORT 15008
 
 enum weft_listener {
   WEFT_LISTENER_INBOUND_V4 = 0,
@@ -60,6 +67,14 @@ enum weft_pod_flag {
   // The pod's datagram sockets are marked, and what they send to port 53 and a routing rule loops
   // comes to the DNS socket.
   WEFT_POD_DNS = 8,
+  // The pod has entries in weft_scope_ports or weft_scope_ranges, for its connections out or in.
+  // Without the flag none of them is looked at.
+  WEFT_POD_SCOPED_OUTBOUND = 16,
+  WEFT_POD_SCOPED_INBOUND = 32,
+  // Of connections out only those to listed ranges and ports, of those in only listed ports are
+  // captured.
+  WEFT_POD_LISTED_OUTBOUND = 64,
+  WEFT_POD_LISTED_INBOUND = 128,
 };
 
 // Value of weft_pods (by netns cookie) and of weft_slots (by slot); the same in both.
@@ -71,6 +86,31 @@ struct weft_pod {
   struct weft_address v6;
 };
 WEFT_STATIC_ASSERT(sizeof(struct weft_pod) == 40, "weft_pod is 40 bytes");
+
+// Lists of what to capture, from the pod's annotations; being excluded goes before being listed.
+enum weft_scope_list {
+  WEFT_EXCLUDE_OUTBOUND = 0,
+  WEFT_LIST_OUTBOUND = 1,
+  WEFT_EXCLUDE_INBOUND = 2,
+  WEFT_LIST_INBOUND = 3,
+};
+
+// Key of weft_scope_ports; the value says nothing.
+struct weft_scope_port {
+  __u32 slot;
+  __u16 list;  // weft_scope_list
+  __u16 port;  // host order
+};
+WEFT_STATIC_ASSERT(sizeof(struct weft_scope_port) == 8, "weft_scope_port is 8 bytes");
+
+// Key of weft_scope_ranges, a prefix trie: slot and list count as its first 64 bits.
+struct weft_scope_range {
+  __u32 prefix_bits;  // 64, and those of the address in its 16-byte form
+  __u32 slot;
+  __u32 list;  // weft_scope_list
+  struct weft_address address;
+};
+WEFT_STATIC_ASSERT(sizeof(struct weft_scope_range) == 28, "weft_scope_range is 28 bytes");
 
 // Key of weft_probes: a connection that the kubelet has open, as it sees it. Ports in host order.
 struct weft_probe {
@@ -100,14 +140,16 @@ enum weft_counter {
   WEFT_COUNT_LOOPED_LOST = 14,      // its listener went between connect and SYN: hangs
   WEFT_COUNT_INNER_BOUND = 15,      // the application's side of an inner leg was bound to lo
   WEFT_COUNT_INNER_FAILED = 16,
-  WEFT_COUNT_ASSIGN_FAILED = 17,  // the kernel did not take the listener: refused
-  WEFT_COUNT_INBOUND_PROBE = 18,  // from the kubelet, by proof: goes to the application
-  WEFT_COUNT_DNS_TAKEN = 19,      // a datagram to port 53 reached the DNS socket
-  WEFT_COUNT_DNS_LOST = 20,       // there was none
-  WEFT_COUNTERS = 21,
+  WEFT_COUNT_ASSIGN_FAILED = 17,      // the kernel did not take the listener: refused
+  WEFT_COUNT_INBOUND_PROBE = 18,      // from the kubelet, by proof: goes to the application
+  WEFT_COUNT_DNS_TAKEN = 19,          // a datagram to port 53 reached the DNS socket
+  WEFT_COUNT_DNS_LOST = 20,           // there was none
+  WEFT_COUNT_OUTBOUND_EXCLUDED = 21,  // by the pod's annotations: passes
+  WEFT_COUNT_INBOUND_EXCLUDED = 22,
+  WEFT_COUNTERS = 23,
 };
 
-#define WEFT_ABI_VERSION 2
+#define WEFT_ABI_VERSION 3
 // The only entry of weft_abi.
 struct weft_abi {
   __u32 version;

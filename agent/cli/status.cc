@@ -100,6 +100,9 @@ void print_node(const Layout& layout, const std::string& node, const Value& stat
                 at(pod, "state").string_value().c_str(),
                 at(pod, "namespace").string_value().c_str(), at(pod, "name").string_value().c_str(),
                 why.empty() ? "" : ("  " + why).c_str());
+    for (const Value& note : at(pod, "notes").list_value().values()) {
+      std::printf("    note: %s\n", note.string_value().c_str());
+    }
   }
 }
 

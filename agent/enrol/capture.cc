@@ -16,12 +16,12 @@ namespace weft::enrol {
 namespace {
 
 constexpr std::array kCounterNames = {
-    "outbound_captured", "outbound_proxy",   "outbound_local",   "outbound_no_address",
-    "outbound_unbound",  "outbound_device",  "outbound_refused", "outbound_open",
-    "outbound_unmarked", "inbound_captured", "inbound_local",    "inbound_refused",
-    "inbound_open",      "looped_taken",     "looped_lost",      "inner_bound",
-    "inner_failed",      "assign_failed",    "inbound_probe",    "dns_taken",
-    "dns_lost"};
+    "outbound_captured", "outbound_proxy",    "outbound_local",   "outbound_no_address",
+    "outbound_unbound",  "outbound_device",   "outbound_refused", "outbound_open",
+    "outbound_unmarked", "inbound_captured",  "inbound_local",    "inbound_refused",
+    "inbound_open",      "looped_taken",      "looped_lost",      "inner_bound",
+    "inner_failed",      "assign_failed",     "inbound_probe",    "dns_taken",
+    "dns_lost",          "outbound_excluded", "inbound_excluded"};
 static_assert(kCounterNames.size() == WEFT_COUNTERS);
 
 weft_address to_kernel(const IpAddress& address) {
@@ -120,15 +120,20 @@ Result<void> Capture::add(const Target& target) {
   const uint32_t open = target.open_when_empty ? WEFT_POD_OPEN_INBOUND | WEFT_POD_OPEN_OUTBOUND : 0;
   const uint32_t dns = target.dns ? WEFT_POD_DNS : 0;
   const weft_pod pod{.slot = slot,
-                     .flags = WEFT_POD_UP | open | dns,
+                     .flags = WEFT_POD_UP | open | dns | ScopeMaps::flags_of(target.scope),
                      .v4 = to_kernel(target.addresses.v4),
                      .v6 = to_kernel(target.addresses.v6)};
 
-  Result<void> added = fill_slot(pod, target);
+  Result<void> added;
+  // What an agent that died left in a slot that nobody had would exclude from the first moment.
+  if (!present) added = scopes().drop_entries(slot, target.scope);
+  if (added) added = scopes().add_entries(slot, target.scope);
+  if (added) added = fill_slot(pod, target);
   if (added) added = deliver_to_slot(slot, target.netns_fd);
   if (added) {
     added = put(object_->maps().pods, target.netns_cookie, pod, "entering the pod into weft_pods");
   }
+  if (added) added = scopes().drop_entries(slot, target.scope);
   if (!added && !present) {
     // Best effort: the error that matters is the first one.
     (void)detach_pinned(pins_, deliver_pin(slot));
@@ -165,6 +170,7 @@ Result<void> Capture::clear_slot(uint32_t slot) {
   for (uint32_t kind = 0; kind < WEFT_LISTENER_KINDS; ++kind) {
     TRY(erase(maps.listeners, listener_key(slot, kind), "emptying a listener's place"));
   }
+  TRY(scopes().drop_entries(slot, {}));
   return put(maps.slots, slot, weft_pod{}, "emptying a slot");
 }
 

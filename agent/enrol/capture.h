@@ -1,9 +1,11 @@
 #pragma once
 
+#include "agent/compile/capture_scope.h"
 #include "agent/enrol/bpffs.h"
 #include "agent/enrol/capture_object.h"
 #include "agent/enrol/listeners.h"
 #include "agent/enrol/pod_addresses.h"
+#include "agent/enrol/scope_maps.h"
 #include "bpf/weft_abi.h"
 #include "ztunnel/base/fd.h"
 #include "ztunnel/base/ip.h"
@@ -59,6 +61,7 @@ class Capture {
     const Listeners* listeners = nullptr;
     bool open_when_empty = false;  // what happens to connections once there is no listener
     bool dns = false;              // the pod's datagram sockets are marked, and queries steered
+    compile::CaptureScope scope{};
   };
   // From its return on new connections of the pod, both ways, come to the listeners. For a pod that
   // is captured already: takes the new values over, with no moment in between. kLimit where all
@@ -100,6 +103,7 @@ class Capture {
   Result<void> fill_slot(const weft_pod& pod, const Target& target);
   Result<void> clear_slot(uint32_t slot);
   Result<uint32_t> free_slot() const;
+  ScopeMaps scopes() const { return {object_->maps().scope_ports, object_->maps().scope_ranges}; }
 
   CaptureConfig config_;
   PinFolder pins_;

@@ -168,6 +168,8 @@ CaptureObject::Maps CaptureObject::maps() const {
           .proxies = bpf_map__fd(skeleton_->maps.weft_proxies),
           .listeners = bpf_map__fd(skeleton_->maps.weft_listeners),
           .slots = bpf_map__fd(skeleton_->maps.weft_slots),
+          .scope_ports = bpf_map__fd(skeleton_->maps.weft_scope_ports),
+          .scope_ranges = bpf_map__fd(skeleton_->maps.weft_scope_ranges),
           .probes = bpf_map__fd(skeleton_->maps.weft_probes),
           .counters = bpf_map__fd(skeleton_->maps.weft_counters)};
 }

@@ -22,7 +22,7 @@ class CaptureObject {
   ~CaptureObject();
 
   struct Maps {
-    int pods, proxies, listeners, slots, probes, counters;
+    int pods, proxies, listeners, slots, scope_ports, scope_ranges, probes, counters;
   };
   Maps maps() const;
   struct Programs {

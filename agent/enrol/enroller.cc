@@ -98,10 +98,20 @@ void Enroller::update_entries() {
     const bool is_new = !entry;
     if (is_new) entry = std::make_unique<Entry>();
     entry->present = facts != index_.pods().end();
-    if (entry->present) entry->facts = facts->second;
+    if (entry->present) {
+      tell_mistakes(entry->facts, facts->second);
+      entry->facts = facts->second;
+    }
     if (is_new) entry->annotated = entry->facts.annotated;
     entry->wanted = entry->present && entry->facts.wanted && !withdrawing_;
     kick(uid);
+  }
+}
+
+void Enroller::tell_mistakes(const PodFacts& before, const PodFacts& now) {
+  if (before.mistakes == now.mistakes) return;
+  for (const compile::AnnotationMistake& mistake : now.mistakes) {
+    log::warn(kTarget).field("pod", now.ns + "/" + now.name).say(mistake.to_string());
   }
 }
 
@@ -167,6 +177,9 @@ runtime::Task<Result<void>> Enroller::step(Entry& entry) {
   if (!entry.wanted) co_return co_await leave(entry);
   if (entry.held && !is_same_pod(*entry.held, entry.facts)) CO_TRY(co_await leave(entry));
   if (!entry.held) CO_TRY(enter(entry));
+  if (entry.held->scope != entry.facts.scope) {
+    CO_TRY(capturer_.rescope(*entry.held, entry.facts.scope));
+  }
   CO_TRY(settle_dns(entry));
   if (server_.is_acked(entry.facts.uid) && !entry.annotated) {
     CO_TRY(co_await annotate(entry, true));
@@ -350,7 +363,9 @@ std::vector<PodStatus> Enroller::pods() const {
                      .name = entry->facts.name,
                      .address = entry->facts.addresses.to_string(),
                      .state = "captured",
-                     .why = entry->failure};
+                     .why = entry->failure,
+                     .notes = {}};
+    for (const auto& mistake : entry->facts.mistakes) status.notes.push_back(mistake.to_string());
     if (entry->leaving || !entry->wanted) {
       status.state = "leaving";
     } else if (!entry->held) {

@@ -37,7 +37,8 @@ struct PodStatus {
   // "waiting": for the pod itself, "waiting for ztunnel": captured, connections queue; "captured";
   // "failed"; "leaving".
   std::string state;
-  std::string why;  // of waiting, failed and leaving
+  std::string why;                 // of waiting, failed and leaving
+  std::vector<std::string> notes;  // mistakes in its annotations, each with its remedy
 };
 
 // Keeps this node's pods captured as their labels say, and ztunnels told.
@@ -92,6 +93,7 @@ class Enroller final : public ZdsServer::Observer {
     runtime::Event changed;
   };
 
+  static void tell_mistakes(const PodFacts& before, const PodFacts& now);
   void take_changes(const std::vector<source::Change>& changes);
   void update_entries();
   void drop_orphans();

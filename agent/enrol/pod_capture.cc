@@ -64,7 +64,8 @@ Result<void> PodCapturer::enter(const HeldPod& pod, const Listeners& listeners) 
                        .addresses = pod.addresses,
                        .listeners = &listeners,
                        .open_when_empty = open_when_empty_,
-                       .dns = pod.dns});
+                       .dns = pod.dns,
+                       .scope = pod.scope});
 }
 
 Result<HeldPod> PodCapturer::capture(const PodFacts& pod, bool dns) {
@@ -73,7 +74,8 @@ Result<HeldPod> PodCapturer::capture(const PodFacts& pod, bool dns) {
                .addresses = pod.addresses,
                .netns = std::move(netns),
                .announced = nullptr,
-               .dns = dns};
+               .dns = dns,
+               .scope = pod.scope};
   Result<Listeners> listeners =
       prepare_network(held.netns.get(), pod.addresses, take_recovered(held.netns_cookie));
   const Result<void> added = listeners ? enter(held, *listeners) : Fail(listeners.error());
@@ -101,6 +103,13 @@ Result<HeldPod> PodCapturer::find_captured(const std::string& uid) {
                  .addresses = present->addresses,
                  .netns = std::move(netns),
                  .announced = nullptr};
+}
+
+Result<void> PodCapturer::rescope(HeldPod& pod, compile::CaptureScope scope) {
+  std::swap(pod.scope, scope);
+  Result<void> entered = enter(pod, pod.announced->listeners);
+  if (!entered) std::swap(pod.scope, scope);
+  return entered;
 }
 
 Result<void> PodCapturer::mark_dns(HeldPod& pod, bool marked) {

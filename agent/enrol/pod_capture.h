@@ -23,6 +23,7 @@ struct HeldPod {
   Fd netns;                                       // where `announced` has none
   std::shared_ptr<const AnnouncedPod> announced;  // null: only held to be released
   bool dns = false;                               // its datagram sockets are marked
+  compile::CaptureScope scope{};
 
   int netns_fd() const { return announced ? announced->netns.get() : netns.get(); }
 };
@@ -46,6 +47,8 @@ class PodCapturer {
   // A pod that an earlier agent captured and that is not to be captured any more. kNotFound: it is
   // not captured, or its processes have gone.
   Result<HeldPod> find_captured(const std::string& uid);
+  // Changes which new connections are captured; open ones go on as they are.
+  Result<void> rescope(HeldPod& pod, compile::CaptureScope scope);
   // Whether datagram sockets that the pod makes from now on are marked. Alone it changes nothing.
   Result<void> mark_dns(HeldPod& pod, bool marked);
   // Whether what marked sockets send to port 53 comes to the pod's DNS sockets, or goes to the

@@ -39,13 +39,15 @@ PodAddresses addresses_of(const Pod& pod) {
   return addresses;
 }
 
-std::optional<bool> dns_capture_of(const Pod& pod) {
+std::optional<bool> dns_capture_of(const Pod& pod,
+                                   std::vector<compile::AnnotationMistake>& mistakes) {
   const auto& annotations = pod.metadata().annotations();
   const auto found = annotations.find(kDnsCaptureAnnotation);
   if (found == annotations.end()) return std::nullopt;
   if (found->second == "true") return true;
   if (found->second == "false") return false;
-  warn(pod, found->second, "annotation ambient.istio.io/dns-capture: expected true or false");
+  mistakes.push_back(
+      {kDnsCaptureAnnotation, "\"" + found->second + "\": expected \"true\" or \"false\""});
   return std::nullopt;
 }
 
@@ -82,7 +84,8 @@ void PodIndex::rebuild() {
     const auto& metadata = pod.metadata();
     const std::string& account = pod.spec().serviceaccountname();
     const auto annotation = metadata.annotations().find(compile::kRedirectionAnnotation);
-    facts_[metadata.uid()] = PodFacts{
+    std::vector<compile::AnnotationMistake> mistakes;
+    PodFacts facts{
         .uid = metadata.uid(),
         .ns = key.ns,
         .name = key.name,
@@ -90,7 +93,10 @@ void PodIndex::rebuild() {
         .addresses = addresses_of(pod),
         .wanted = is_to_be_enrolled_(pod, namespace_of(key.ns)),
         .annotated = annotation != metadata.annotations().end() && annotation->second == "enabled",
-        .dns_capture = dns_capture_of(pod)};
+        .dns_capture = dns_capture_of(pod, mistakes),
+        .scope = compile::read_capture_scope(metadata.annotations(), mistakes)};
+    facts.mistakes = std::move(mistakes);
+    facts_[metadata.uid()] = std::move(facts);
   }
 }
 

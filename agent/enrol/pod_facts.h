@@ -1,5 +1,6 @@
 #pragma once
 
+#include "agent/compile/capture_scope.h"
 #include "agent/enrol/pod_addresses.h"
 #include "agent/source/source.h"
 
@@ -26,6 +27,8 @@ struct PodFacts {
   bool annotated = false;  // carries our annotation: some agent had captured it
   // What kDnsCaptureAnnotation says; nullopt: what the agent was started with.
   std::optional<bool> dns_capture;
+  compile::CaptureScope scope{};
+  std::vector<compile::AnnotationMistake> mistakes{};  // of the pod's annotations
 
   bool operator==(const PodFacts&) const = default;
 };

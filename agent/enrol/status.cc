@@ -38,6 +38,9 @@ void add_pods(const Enroller& enroller, ListValue& list) {
     set(entry, "address", pod.address);
     set(entry, "state", pod.state);
     if (!pod.why.empty()) set(entry, "why", pod.why);
+    if (pod.notes.empty()) continue;
+    ListValue& notes = *(*entry.mutable_fields())["notes"].mutable_list_value();
+    for (const std::string& note : pod.notes) notes.add_values()->set_string_value(note);
   }
 }
 

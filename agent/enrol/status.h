@@ -12,7 +12,8 @@
 namespace weft::enrol {
 
 // The answer to GET /status, as JSON:
-//   {"node": .., "pods": [{"uid", "namespace", "name", "address", "state", "why"}],
+//   {"node": .., "pods": [{"uid", "namespace", "name", "address", "state", "why",
+//    "notes": [..]}],
 //    "ztunnels": [{"pid", "listeners", "snapshotSent", "podsAcked", "lastRefusal"}],
 //    "probes": {"state": "let through" | "off" | what is missing, "open": 1},
 //    "capture": {"outbound_captured": "12", ..}, "ztunnel": {what the ztunnel says of itself} }
