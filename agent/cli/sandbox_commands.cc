@@ -96,6 +96,9 @@ int run_up(const Args& args) {
       {.name = "no-mesh",
        .help = "pods and services only: start neither control nor agents nor ztunnels",
        .kind = Flag::Kind::kSwitch},
+      {.name = "ip-families",
+       .value = "dual|ipv4|ipv6",
+       .help = "addresses of pods and services (dual, where this machine has IPv6)"},
       {.name = "ztunnel-flags",
        .value = "NAME=VALUE,..",
        .help = "more flags for every ztunnel: backend=epoll,certificate-ttl=60"},
@@ -112,6 +115,14 @@ int run_up(const Args& args) {
     sandbox::UpOptions options;
     options.nodes = static_cast<int>(*nodes);
     options.mesh = !flags.has("no-mesh");
+    if (flags.has("ip-families")) {
+      const auto families = sandbox::parse_families(flags.get("ip-families"));
+      if (!families) {
+        return complain("weft sandbox up: --ip-families: " + families.error().to_string(),
+                        kMisused);
+      }
+      options.families = *families;
+    }
     options.keep_failed = flags.has("keep-failed");
     options.manifests = flags.get("filename");
     options.ztunnel_flags = flags.list("ztunnel-flags");

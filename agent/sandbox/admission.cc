@@ -1,8 +1,7 @@
 #include "agent/sandbox/admission.h"
 
 #include "agent/objects/kinds.h"
-#include "agent/sandbox/layout.h"
-#include "ztunnel/base/ip.h"
+#include "agent/sandbox/cluster_ips.h"
 
 #include <google/protobuf/util/message_differencer.h>
 
@@ -16,10 +15,6 @@ namespace {
 using crd::core::ObjectMeta;
 using google::protobuf::util::MessageDifferencer;
 
-// Below 10.96.1.0 are addresses that people give themselves, and 10.96.0.10.
-constexpr uint32_t kFirstServiceIp = 0x0a600100;
-constexpr uint32_t kLastServiceIp = 0x0a60fffe;
-
 bool is_namespaced(const objects::Object& object) {
   const auto kind = objects::find_kind(object.api_version(), object.kind());
   return !kind || (*kind)->namespaced;
@@ -28,8 +23,12 @@ bool is_namespaced(const objects::Object& object) {
 class Admitter {
  public:
   Admitter(const std::vector<ObjectPtr>& present, const Images& images,
-           const std::string& images_origin, const std::string& fallback_namespace)
-      : images_(images), images_origin_(images_origin), fallback_namespace_(fallback_namespace) {
+           const std::string& images_origin, const std::string& fallback_namespace,
+           Families families)
+      : images_(images),
+        images_origin_(images_origin),
+        fallback_namespace_(fallback_namespace),
+        ips_(families) {
     for (const ObjectPtr& object : present) remember(object);
   }
 
@@ -37,9 +36,7 @@ class Admitter {
     // A namespace may stand behind its objects in a file, or in another file.
     for (const ObjectPtr& object : wanted) {
       if (object->kind() == "Namespace") namespaces_.insert(object->metadata().name());
-      if (const auto* service = object->as<crd::core::Service>()) {
-        if (!service->spec().clusterip().empty()) taken_.insert(service->spec().clusterip());
-      }
+      if (const auto* service = object->as<crd::core::Service>()) ips_.take(*service);
     }
     for (const ObjectPtr& object : wanted) admit_one(object);
   }
@@ -50,9 +47,7 @@ class Admitter {
   void remember(const ObjectPtr& object) {
     present_[object->key()] = object;
     if (object->kind() == "Namespace") namespaces_.insert(object->metadata().name());
-    if (const auto* service = object->as<crd::core::Service>()) {
-      taken_.insert(service->spec().clusterip());
-    }
+    if (const auto* service = object->as<crd::core::Service>()) ips_.take(*service);
   }
 
   void refuse(const objects::Object& object, const std::string& what) {
@@ -118,8 +113,8 @@ class Admitter {
   }
 
   void merge(ObjectPtr object, const ObjectPtr& old) {
-    if (const auto* service = object->as<crd::core::Service>()) {
-      object = with_cluster_ip(*object, *service, old);
+    if (object->as<crd::core::Service>() != nullptr) {
+      object = with_cluster_ips(*object, old);
       if (!object) return;
     }
     const auto* pod = object->as<crd::core::Pod>();
@@ -162,47 +157,14 @@ class Admitter {
     return std::make_shared<objects::Object>(object.api_version(), object.kind(), pod);
   }
 
-  ObjectPtr with_cluster_ip(const objects::Object& object, const crd::core::Service& service,
-                            const ObjectPtr& old) {
-    const std::string& wanted = service.spec().clusterip();
-    if (service.spec().type() == "ExternalName" || wanted == "None") {
-      return std::make_shared<objects::Object>(object);
-    }
+  ObjectPtr with_cluster_ips(const objects::Object& object, const ObjectPtr& old) {
+    auto service = copy_of<crd::core::Service>(object);
     const auto* present = old != nullptr ? old->as<crd::core::Service>() : nullptr;
-    auto copy = copy_of<crd::core::Service>(object);
-    if (!wanted.empty()) {
-      const auto ip = IpAddress::parse(wanted);
-      const auto range = Cidr::parse(kServiceCidr);
-      if (!ip || !range->contains(*ip) || wanted == kDnsIp) {
-        refuse(object, "spec.clusterIP: expected an address of " + std::string(kServiceCidr) +
-                           " other than " + std::string(kDnsIp));
-        return nullptr;
-      }
-    } else if (present != nullptr && !present->spec().clusterip().empty() &&
-               present->spec().clusterip() != "None") {
-      copy->mutable_spec()->set_clusterip(present->spec().clusterip());
-    } else {
-      const std::string free = free_cluster_ip(object.key().to_string());
-      if (free.empty()) {
-        refuse(object, "spec.clusterIP: all addresses are taken");
-        return nullptr;
-      }
-      copy->mutable_spec()->set_clusterip(free);
+    if (auto done = ips_.complete(object.key().to_string(), present, *service); !done) {
+      refuse(object, done.error().to_string());
+      return nullptr;
     }
-    return std::make_shared<objects::Object>(object.api_version(), object.kind(), copy);
-  }
-
-  // By the service's name, so that it tends to get the same one in every sandbox.
-  std::string free_cluster_ip(const std::string& name) {
-    const uint32_t count = kLastServiceIp - kFirstServiceIp + 1;
-    uint32_t hash = 2166136261U;
-    for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;
-    for (uint32_t tries = 0; tries < count; ++tries) {
-      const uint32_t number = kFirstServiceIp + (hash + tries) % count;
-      std::string ip = IpAddress::v4(number).to_string();
-      if (taken_.insert(ip).second) return ip;
-    }
-    return "";
+    return std::make_shared<objects::Object>(object.api_version(), object.kind(), service);
   }
 
   const Images& images_;
@@ -210,7 +172,7 @@ class Admitter {
   const std::string& fallback_namespace_;
   std::map<objects::Key, ObjectPtr> present_;
   std::set<std::string> namespaces_;
-  std::set<std::string> taken_;
+  ClusterIps ips_;
   std::set<objects::Key> seen_;
 };
 
@@ -218,8 +180,8 @@ class Admitter {
 
 Admission admit(const std::vector<ObjectPtr>& wanted, const std::vector<ObjectPtr>& present,
                 const Images& images, const std::string& images_origin,
-                const std::string& fallback_namespace) {
-  Admitter admitter(present, images, images_origin, fallback_namespace);
+                const std::string& fallback_namespace, Families families) {
+  Admitter admitter(present, images, images_origin, fallback_namespace, families);
   admitter.admit_all(wanted);
   return std::move(admitter.result);
 }

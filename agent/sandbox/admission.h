@@ -1,6 +1,7 @@
 #pragma once
 
 #include "agent/sandbox/environment.h"
+#include "agent/sandbox/families.h"
 #include "agent/sandbox/store.h"
 
 #include <string>
@@ -24,7 +25,7 @@ struct Admission {
 // `present`: everything stored. `fallback_namespace`: for objects that name none.
 Admission admit(const std::vector<ObjectPtr>& wanted, const std::vector<ObjectPtr>& present,
                 const Images& images, const std::string& images_origin,
-                const std::string& fallback_namespace);
+                const std::string& fallback_namespace, Families families);
 
 // A copy with changed metadata.
 ObjectPtr with_metadata(const objects::Object& object,

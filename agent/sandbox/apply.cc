@@ -165,7 +165,7 @@ Applied apply_manifests(const Layout& layout, const std::string& manifests,
     return applied;
   }
   const Admission admission =
-      admit(wanted, *present, table->images, table->origin, fallback_namespace);
+      admit(wanted, *present, table->images, table->origin, fallback_namespace, layout.families());
   applied.errors = admission.errors;
   if (!applied.errors.empty()) return applied;
   if (auto done = write_all(layout, store, *table, admission, applied.report); !done) {

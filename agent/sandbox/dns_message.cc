@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kHeaderBytes = 12;
 constexpr uint16_t kTypeA = 1;
+constexpr uint16_t kTypeAaaa = 28;
 constexpr uint16_t kTypeAny = 255;
 constexpr uint16_t kClassIn = 1;
 constexpr uint32_t kTtlSeconds = 5;  // as Kubernetes' cluster DNS
@@ -63,11 +64,39 @@ std::optional<Question> parse_question(std::string_view query) {
   return question;
 }
 
+std::string record_of(const IpAddress& address) {
+  const std::string bytes = address.to_bytes();
+  std::string out;
+  put16(out, 0xc000U | kHeaderBytes);  // the question's name
+  put16(out, address.is_v4() ? kTypeA : kTypeAaaa);
+  put16(out, kClassIn);
+  put32(out, kTtlSeconds);
+  put16(out, static_cast<uint16_t>(bytes.size()));
+  return out + bytes;
+}
+
+// Of the type that was asked for.
+std::vector<IpAddress> select(const std::vector<std::string>& addresses, uint16_t type) {
+  std::vector<IpAddress> selected;
+  for (const std::string& text : addresses) {
+    const auto address = IpAddress::parse(text);
+    if (!address) continue;
+    const uint16_t own = address->is_v4() ? kTypeA : kTypeAaaa;
+    if (type == own || type == kTypeAny) selected.push_back(*address);
+  }
+  return selected;
+}
+
 std::string make_answer(std::string_view query, Rcode rcode, const Question* question,
-                        const std::vector<std::string>& addresses, size_t bytes_max) {
-  constexpr size_t kRecordBytes = 16;  // pointer, type, class, ttl, length, address
+                        const std::vector<IpAddress>& addresses, size_t bytes_max) {
+  std::string records;
+  size_t fit = 0;
   const size_t fixed = kHeaderBytes + (question != nullptr ? question->wire.size() : 0);
-  const size_t fit = std::min(addresses.size(), (bytes_max - fixed) / kRecordBytes);
+  for (; fit < addresses.size(); ++fit) {
+    const std::string record = record_of(addresses[fit]);
+    if (fixed + records.size() + record.size() > bytes_max) break;
+    records += record;
+  }
   const bool truncated = fit < addresses.size();
   const auto asked = get16(query, 2);
   // QR, the opcode as asked, AA, TC, RD as asked.
@@ -79,16 +108,7 @@ std::string make_answer(std::string_view query, Rcode rcode, const Question* que
   put16(out, static_cast<uint16_t>(fit));
   put32(out, 0);  // no authority, no additional records
   if (question != nullptr) out += question->wire;
-  for (size_t i = 0; i < fit; ++i) {
-    const auto address = IpAddress::parse(addresses[i]);
-    put16(out, 0xc000U | kHeaderBytes);  // the question's name
-    put16(out, kTypeA);
-    put16(out, kClassIn);
-    put32(out, kTtlSeconds);
-    put16(out, 4);
-    put32(out, address && address->is_v4() ? address->v4_host_order() : 0);
-  }
-  return out;
+  return out + records;
 }
 
 }  // namespace
@@ -108,9 +128,8 @@ std::optional<std::string> answer_dns(std::string_view query, const Zone& zone,
   if (found == zone.end()) {
     return make_answer(query, kNxDomain, &*question, {}, answer_bytes_max);
   }
-  const bool wants_a = question->type == kTypeA || question->type == kTypeAny;
-  return make_answer(query, kNoError, &*question,
-                     wants_a ? found->second : std::vector<std::string>{}, answer_bytes_max);
+  return make_answer(query, kNoError, &*question, select(found->second, question->type),
+                     answer_bytes_max);
 }
 
 }  // namespace weft::sandbox

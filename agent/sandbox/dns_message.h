@@ -16,9 +16,9 @@ constexpr size_t kDnsTcpBytesMax = 16384;
 // What a question may be at most: header, one name of 255 bytes, and room for an EDNS record.
 constexpr size_t kDnsQueryBytesMax = 4096;
 
-// Answers one DNS query out of the zone, with authority: A records for names in it, no data for
-// other types, NXDOMAIN for other names. Nothing is asked upstream: the sandbox has no outside.
-// Malformed: FORMERR where there is a header to answer to, else nothing. Pure.
+// Answers one DNS query out of the zone, with authority: A and AAAA records for names in it, no
+// data for other types, NXDOMAIN for other names. Nothing is asked upstream: the sandbox has no
+// outside. Malformed: FORMERR where there is a header to answer to, else nothing. Pure.
 std::optional<std::string> answer_dns(std::string_view query, const Zone& zone,
                                       size_t answer_bytes_max);
 

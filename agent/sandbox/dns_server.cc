@@ -76,12 +76,13 @@ runtime::Task<void> serve_tcp_client(runtime::Loop& loop, Fd connection, Current
 
 }  // namespace
 
-Result<DnsSockets> open_dns(int netns_fd) {
-  const SocketAddress address{TRY(IpAddress::parse(kDnsIp)), kDnsPort};
+Result<DnsSockets> open_dns(int netns_fd, std::string_view ip) {
+  const SocketAddress address{TRY(IpAddress::parse(ip)), kDnsPort};
   DnsSockets sockets;
   sockets.tcp = TRY(runtime::listen_in(netns_fd, address, kDnsBacklog));
   const NetnsBracket bracket = TRY(NetnsBracket::enter(netns_fd));
-  sockets.udp.reset(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockets.udp.reset(::socket(address.ip.is_v4() ? AF_INET : AF_INET6,
+                             SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!sockets.udp) return fail_errno(errno, "opening the DNS socket");
   sockaddr_storage storage{};
   const socklen_t length = address.to_sockaddr(storage);

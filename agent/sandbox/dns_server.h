@@ -6,16 +6,17 @@
 
 #include <functional>
 #include <memory>
+#include <string_view>
 
 namespace weft::sandbox {
 
-// Cluster DNS of one node: UDP and TCP on 10.96.0.10:53 in the node's network namespace. Runs for
-// as long as the loop does.
+// Cluster DNS of one node: UDP and TCP on port 53 of an address in the node's network namespace.
+// Runs for as long as the loop does.
 struct DnsSockets {
   Fd udp;
   Fd tcp;
 };
-Result<DnsSockets> open_dns(int netns_fd);
+Result<DnsSockets> open_dns(int netns_fd, std::string_view ip);
 
 // `zone` is asked for every query and may change in between.
 using CurrentZone = std::function<std::shared_ptr<const Zone>()>;

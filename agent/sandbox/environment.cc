@@ -54,12 +54,19 @@ class Variables {
   std::vector<std::pair<std::string, std::string>> values_;  // in the order of the manifest
 };
 
+std::string pod_ips_of(const Pod& pod) {
+  std::string all;
+  for (const auto& one : pod.status().podips()) all += (all.empty() ? "" : ",") + one.ip();
+  return all.empty() ? pod.status().podip() : all;
+}
+
 Result<std::string> field_of(const Pod& pod, const std::string& path) {
   const auto& meta = pod.metadata();
   if (path == "metadata.name") return meta.name();
   if (path == "metadata.namespace") return meta.namespace_();
   if (path == "metadata.uid") return meta.uid();
-  if (path == "status.podIP" || path == "status.podIPs") return pod.status().podip();
+  if (path == "status.podIP") return pod.status().podip();
+  if (path == "status.podIPs") return pod_ips_of(pod);
   if (path == "status.hostIP") return pod.status().hostip();
   if (path == "spec.nodeName") return pod.spec().nodename();
   if (path == "spec.serviceAccountName") {

@@ -1,5 +1,6 @@
 #include "agent/sandbox/layout.h"
 
+#include <array>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
@@ -25,6 +26,12 @@ Result<std::string> find_cgroup2() {
   }
   return fail(Code::kUnsupported,
               "no cgroup2 is mounted: mount one (mount -t cgroup2 none /sys/fs/cgroup/unified)");
+}
+
+std::string hex(int number) {
+  std::array<char, 8> text{};
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), number, 16).ptr;
+  return {text.data(), end};
 }
 
 }  // namespace
@@ -71,6 +78,13 @@ std::vector<std::string> Layout::nodes() const {
   return names;
 }
 
+Families Layout::families() const {
+  std::ifstream file(families_file());
+  std::string text;
+  file >> text;
+  return parse_families(text).value_or(Families{});
+}
+
 std::string node_name(int index) { return "node-" + std::to_string(index); }
 
 int node_index(std::string_view node) {
@@ -86,7 +100,21 @@ std::string node_ip(int index) { return "172.31.0." + std::to_string(10 + index)
 std::string pod_ip(int index, int host) {
   return "10.244." + std::to_string(index) + "." + std::to_string(host);
 }
-std::string gateway_ip(int index) { return pod_ip(index, 1); }
-std::string ztunnel_ip(int index) { return pod_ip(index, 2); }
+std::string node_ip_v6(int index) { return "fd00:172:31::" + hex(10 + index); }
+std::string pod_ip_v6(int index, int host) {
+  return "fd00:10:244:" + hex(index) + "::" + (host == 0 ? "" : hex(host));
+}
+std::vector<std::string> pod_ips(const Families& families, int index, int host) {
+  std::vector<std::string> ips;
+  if (families.v4) ips.push_back(pod_ip(index, host));
+  if (families.v6) ips.push_back(pod_ip_v6(index, host));
+  return ips;
+}
+std::string service_ip(bool v6, uint32_t number) {
+  if (v6) return "fd00:10:96::" + hex(static_cast<int>(number));
+  return "10.96." + std::to_string(number >> 8U) + "." + std::to_string(number & 0xffU);
+}
+std::string gateway_ip(int index) { return pod_ip(index, kGatewayHost); }
+std::string ztunnel_ip(int index) { return pod_ip(index, kZtunnelHost); }
 
 }  // namespace weft::sandbox

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "agent/objects/object.h"
+#include "agent/sandbox/families.h"
 #include "ztunnel/base/result.h"
 
 #include <string>
@@ -55,6 +56,9 @@ class Layout {
 
   // The names of the nodes that `up` made, in order; empty where the sandbox is not there.
   std::vector<std::string> nodes() const;
+  std::string families_file() const { return run_ + "/ip-families"; }
+  // What `up` wrote there; IPv4 where it wrote nothing.
+  Families families() const;
 
  private:
   std::string name_;
@@ -66,12 +70,16 @@ class Layout {
 // Three processes a node on one machine: more nodes than this would measure the machine, not Weft.
 constexpr int kNodesMax = 16;
 // Below 10.244.<n>.0/24: .1 is the gateway, .2 the ztunnel, pods follow.
+constexpr int kGatewayHost = 1;
+constexpr int kZtunnelHost = 2;
 constexpr int kFirstPodHost = 3;
 constexpr int kLastPodHost = 254;
 
 constexpr std::string_view kPodCidr = "10.244.0.0/16";
 constexpr std::string_view kServiceCidr = "10.96.0.0/16";
+constexpr std::string_view kServiceCidrV6 = "fd00:10:96::/112";
 constexpr std::string_view kDnsIp = "10.96.0.10";
+constexpr std::string_view kDnsIpV6 = "fd00:10:96::a";
 constexpr std::string_view kControlIp = "172.31.0.2";
 constexpr int kControlPort = 15012;
 constexpr std::string_view kControlName = "weft-control.istio-system.svc";
@@ -84,5 +92,14 @@ std::string node_ip(int index);
 std::string gateway_ip(int index);
 std::string ztunnel_ip(int index);
 std::string pod_ip(int index, int host);
+
+// The same in IPv6 (unique local, RFC 4193): nodes fd00:172:31::b and on, pods of node n below
+// fd00:10:244:n::/64 with the same host number.
+std::string node_ip_v6(int index);
+std::string pod_ip_v6(int index, int host);
+// Those that a pod has, the first one first.
+std::vector<std::string> pod_ips(const Families& families, int index, int host);
+// The Service address with this number, at most 0xffff.
+std::string service_ip(bool v6, uint32_t number);
 
 }  // namespace weft::sandbox

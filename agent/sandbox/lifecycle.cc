@@ -123,7 +123,10 @@ Result<void> make_namespaces_of(const Layout& layout, int nodes) {
   for (int node = 1; node <= nodes; ++node) {
     const std::string ztunnel = node_name(node) + "-ztunnel";
     TRY(add_netns(layout.netns(ztunnel)));
-    TRY(join_pod(layout, node, layout.netns(ztunnel), ztunnel_ip(node), "ztunnel"));
+    // It speaks to control by IPv4, whatever its pods have.
+    const Families both{.v4 = true, .v6 = layout.families().v6};
+    TRY(join_pod(layout, node, layout.netns(ztunnel), pod_ips(both, node, kZtunnelHost),
+                 "ztunnel"));
     TRY(make_cgroup(layout.pods_cgroup(node_name(node))));
   }
   return make_cgroup(layout.cgroup() + "/supervisor");
@@ -265,6 +268,7 @@ Result<void> write_flags(const std::string& file, const std::vector<std::string>
 Result<void> make_all(const Layout& layout, const Fd& lock, const UpOptions& options,
                       const Progress& progress) {
   TRY(make_folders_of(layout, options.nodes));
+  TRY(write_file_atomically(layout.families_file(), to_string(options.families) + "\n"));
   TRY(make_first_objects(layout));
   TRY(write_flags(layout.ztunnel_flags_file(), options.ztunnel_flags));
   TRY(write_flags(layout.control_flags_file(), options.control_flags));

@@ -13,6 +13,7 @@ namespace weft::sandbox {
 struct UpOptions {
   int nodes = 2;
   bool mesh = true;
+  Families families = default_families();
   bool keep_failed = false;  // do not clean up after an error, for a look at the logs
   std::string manifests;     // file or folder; empty: none
   // More flags for every ztunnel, as name=value.

@@ -44,6 +44,20 @@ Result<void> make_control(const Layout& layout, int nodes) {
   return ip_batch(TRY(open_netns(layout.netns("control"))), commands);
 }
 
+// Addresses are made by us and unique: they need no duplicate address detection, during which they
+// could not be used for a second.
+std::string node_commands_v6(int node, int nodes) {
+  std::string commands = "addr add " + node_ip_v6(node) + "/64 dev eth0 nodad\naddr add " +
+                         pod_ip_v6(node, kGatewayHost) + "/64 dev cni0 nodad\naddr add " +
+                         std::string(kDnsIpV6) + "/128 dev lo nodad\nroute add " +
+                         std::string(kServiceCidrV6) + " dev cni0\n";
+  for (int other = 1; other <= nodes; ++other) {
+    if (other == node) continue;
+    commands += "route add " + pod_ip_v6(other, 0) + "/64 via " + node_ip_v6(other) + "\n";
+  }
+  return commands;
+}
+
 Result<void> make_node(const Layout& layout, int node, int nodes) {
   const std::string netns = layout.netns(node_name(node));
   TRY(add_netns(netns));
@@ -63,9 +77,11 @@ Result<void> make_node(const Layout& layout, int node, int nodes) {
     if (other == node) continue;
     commands += "route add " + pod_ip(other, 0) + "/24 via " + node_ip(other) + "\n";
   }
+  if (layout.families().v6) commands += node_commands_v6(node, nodes);
   const Fd inside = TRY(open_netns(netns));
   TRY(ip_batch(inside, commands));
   TRY(let_bridges_alone(inside));
+  if (layout.families().v6) TRY(set_sysctls(inside.get(), {{"ipv6/conf/all/forwarding", "1"}}));
   return set_sysctls(inside.get(), {{"ipv4/ip_forward", "1"},
                                     {"ipv4/conf/all/send_redirects", "0"},
                                     {"ipv4/conf/default/send_redirects", "0"},
@@ -88,15 +104,24 @@ Result<void> make_fabric(const Layout& layout, int nodes) {
 }
 
 Result<void> join_pod(const Layout& layout, int node, const std::string& netns,
-                      const std::string& ip, const std::string& link) {
+                      const std::vector<std::string>& ips, const std::string& link) {
   const Fd on_node = TRY(open_netns(layout.netns(node_name(node))));
   TRY(ip_batch(on_node, "link add " + link + " type veth peer name eth0 netns " + netns +
                             "\nlink set " + link + " master cni0 up\nlink set " + link +
                             " type bridge_slave isolated on\n"));
   const Fd inside = TRY(open_netns(netns));
-  return ip_batch(inside, "link set lo up\naddr add " + ip + "/32 dev eth0\nlink set eth0 up\n" +
-                              "route add " + gateway_ip(node) + " dev eth0 scope link\n" +
-                              "route add default via " + gateway_ip(node) + " dev eth0\n");
+  std::string commands = "link set lo up\nlink set eth0 up\n";
+  for (const std::string& ip : ips) {
+    const bool v6 = is_v6(ip);
+    const std::string gateway = v6 ? pod_ip_v6(node, kGatewayHost) : gateway_ip(node);
+    commands += "addr add " + ip + (v6 ? "/128 dev eth0 nodad\n" : "/32 dev eth0\n");
+    commands += "route add " + gateway + " dev eth0" + (v6 ? "\n" : " scope link\n");
+    commands += "route add default via " + gateway + " dev eth0\n";
+  }
+  TRY(ip_batch(inside, commands));
+  if (!layout.families().v6) return {};
+  // A router sends redirects where two pods are on one link, and they are kept apart there.
+  return set_sysctls(inside.get(), {{"ipv6/conf/eth0/accept_redirects", "0"}});
 }
 
 }  // namespace weft::sandbox

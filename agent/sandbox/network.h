@@ -4,6 +4,7 @@
 #include "ztunnel/base/result.h"
 
 #include <string>
+#include <vector>
 
 namespace weft::sandbox {
 
@@ -16,10 +17,12 @@ namespace weft::sandbox {
 // Pods reach each other through their nodes only, also on one node: the ports of cni0 are isolated
 // from each other, so replies cannot go round the node's address translation. Nodes route to each
 // other's pods; a pod's source address is kept. Nothing is connected to the machine's own network.
+// Where the sandbox has IPv6, all but control has an address of it beside (layout.h), and the same
+// routes.
 Result<void> make_fabric(const Layout& layout, int nodes);
-// Joins the namespace `netns` to the node's bridge as `ip`. `link` is the name of the end on the
-// node, unique there (at most 15 bytes).
+// Joins the namespace `netns` to the node's bridge with the addresses. `link` is the name of the
+// end on the node, unique there (at most 15 bytes).
 Result<void> join_pod(const Layout& layout, int node, const std::string& netns,
-                      const std::string& ip, const std::string& link);
+                      const std::vector<std::string>& ips, const std::string& link);
 
 }  // namespace weft::sandbox

@@ -77,12 +77,14 @@ Result<void> PodRunner::prepare() {
   space_.hosts = layout.pod(uid) + "/hosts";
   // Linux' limit for a host name.
   space_.hostname = pod_->metadata().name().substr(0, 63);
-  if (ip_.empty()) ip_ = TRY(cluster_.take_ip(node_));
+  if (ips_.empty()) ips_ = TRY(cluster_.take_ips(node_));
+  const std::string_view dns_ip = is_v6(ips_.front()) ? kDnsIpV6 : kDnsIp;
   TRY(make_folders(layout.pod(uid)));
-  TRY(write_file_atomically(space_.resolv_conf, resolv_conf_of(pod_->metadata().namespace_())));
-  TRY(write_file_atomically(space_.hosts, hosts_of(ip_, space_.hostname)));
+  TRY(write_file_atomically(space_.resolv_conf,
+                            resolv_conf_of(pod_->metadata().namespace_(), dns_ip)));
+  TRY(write_file_atomically(space_.hosts, hosts_of(ips_, space_.hostname)));
   TRY(add_netns(space_.netns));
-  TRY(join_pod(layout, node_, space_.netns, ip_, "veth" + uid.substr(0, 8)));
+  TRY(join_pod(layout, node_, space_.netns, ips_, "veth" + uid.substr(0, 8)));
   TRY(make_cgroup(space_.cgroup));
   pause_ = TRY(start_pause(space_));
   return {};
@@ -199,8 +201,8 @@ void PodRunner::fill_status(crd::core::PodStatus& status) const {
   }
   const bool ready = phase == "Running" && all([](const auto& c) { return c.is_ready(); });
   status.set_phase(phase);
-  status.set_podip(ip_);
-  if (!ip_.empty()) status.add_podips()->set_ip(ip_);
+  if (!ips_.empty()) status.set_podip(ips_.front());
+  for (const std::string& ip : ips_) status.add_podips()->set_ip(ip);
   status.set_hostip(node_ip(node_));
   set_condition(status, "PodScheduled", true);
   set_condition(status, "Initialized", initialized_);

@@ -24,8 +24,8 @@ struct Cluster {
   std::function<bool(const crd::core::Pod&)> is_to_be_enrolled;
   std::function<const crd::core::ConfigMap*(const std::string& ns, const std::string& name)>
       find_config_map;
-  // An address of the node that no pod has; kLimit where all are taken.
-  std::function<Result<std::string>(int node)> take_ip;
+  // Addresses of the node that no pod has, one of each family; kLimit where all are taken.
+  std::function<Result<std::vector<std::string>>(int node)> take_ips;
 };
 
 // The kubelet of one pod, from its first sight to the removal of its object: network namespace,
@@ -63,7 +63,7 @@ class PodRunner {
   Cluster& cluster_;
   PodPtr pod_;
   int node_ = 0;
-  std::string ip_;
+  std::vector<std::string> ips_;
   PodSpace space_;
   Child pause_;
   bool leaving_ = false;

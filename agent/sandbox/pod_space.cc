@@ -120,15 +120,16 @@ void pause_forever() {
   while (true) ::pause();
 }
 
-std::string resolv_conf_of(std::string_view ns) {
+std::string resolv_conf_of(std::string_view ns, std::string_view dns_ip) {
   const std::string domain(kClusterDomain);
   return "search " + std::string(ns) + ".svc." + domain + " svc." + domain + " " + domain +
-         "\nnameserver " + std::string(kDnsIp) + "\noptions ndots:5\n";
+         "\nnameserver " + std::string(dns_ip) + "\noptions ndots:5\n";
 }
 
-std::string hosts_of(std::string_view ip, std::string_view hostname) {
-  return "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" + std::string(ip) +
-         "\t" + std::string(hostname) + "\n";
+std::string hosts_of(const std::vector<std::string>& ips, std::string_view hostname) {
+  std::string hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+  for (const std::string& ip : ips) hosts += ip + "\t" + std::string(hostname) + "\n";
+  return hosts;
 }
 
 }  // namespace weft::sandbox

@@ -34,7 +34,7 @@ Result<void> enter_pod(pid_t pause);
 [[noreturn]] void pause_forever();
 
 // The names of cluster DNS for a namespace, and the pod's own name.
-std::string resolv_conf_of(std::string_view ns);
-std::string hosts_of(std::string_view ip, std::string_view hostname);
+std::string resolv_conf_of(std::string_view ns, std::string_view dns_ip);
+std::string hosts_of(const std::vector<std::string>& ips, std::string_view hostname);
 
 }  // namespace weft::sandbox

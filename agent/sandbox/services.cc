@@ -34,37 +34,84 @@ std::optional<uint16_t> named_port(const std::string& name, const Pod& pod) {
   return std::nullopt;
 }
 
+// One family's half of the rules.
+struct Half {
+  bool v6;
+  const char* keyword;  // of nftables, for tables and addresses
+  std::string_view dns;
+  std::string_view cidr;
+};
+constexpr Half kHalves[] = {{false, "ip", kDnsIp, kServiceCidr},
+                            {true, "ip6", kDnsIpV6, kServiceCidrV6}};
+
 struct Backend {
   std::string ip;
   uint16_t port;
 };
 
-std::vector<Backend> backends_of(const ServicePort& port, const std::vector<PodPtr>& endpoints) {
+std::vector<Backend> backends_of(const ServicePort& port, const std::vector<PodPtr>& endpoints,
+                                 bool v6) {
   std::vector<Backend> backends;
   for (const PodPtr& pod : endpoints) {
-    if (const auto target = target_port(port, *pod)) {
-      backends.push_back({pod->status().podip(), *target});
-    }
+    const auto target = target_port(port, *pod);
+    std::string ip = address_of(*pod, v6);
+    if (target && !ip.empty()) backends.push_back({std::move(ip), *target});
   }
   return backends;
 }
 
-void render_service(const Service& service, const std::vector<PodPtr>& pods,
-                    std::ostringstream& rules, std::set<std::string>& hairpins) {
-  const std::string& vip = service.spec().clusterip();
+void render_service(const Half& half, const std::string& vip, const Service& service,
+                    const std::vector<PodPtr>& pods, std::ostringstream& rules,
+                    std::set<std::string>& hairpins) {
   const std::vector<PodPtr> endpoints = endpoints_of(service, pods);
   for (const ServicePort& port : service.spec().ports()) {
     const std::string protocol = protocol_of(port);
-    const std::vector<Backend> backends = backends_of(port, endpoints);
+    const std::vector<Backend> backends = backends_of(port, endpoints, half.v6);
     if (protocol.empty() || backends.empty()) continue;
-    rules << "    ip daddr " << vip << " " << protocol << " dport " << port.port()
-          << " dnat ip to numgen random mod " << backends.size() << " map { ";
+    rules << "    " << half.keyword << " daddr " << vip << " " << protocol << " dport "
+          << port.port() << " dnat " << half.keyword << " to numgen random mod " << backends.size()
+          << " map { ";
     for (size_t i = 0; i < backends.size(); ++i) {
       rules << (i > 0 ? ", " : "") << i << " : " << backends[i].ip << " . " << backends[i].port;
       hairpins.insert(backends[i].ip + " . " + backends[i].ip);
     }
     rules << " }\n";
   }
+}
+
+void render_half(const Half& half, const std::vector<ServicePtr>& services,
+                 const std::vector<PodPtr>& pods, std::ostringstream& out) {
+  std::ostringstream rules;
+  std::set<std::string> hairpins;
+  for (const ServicePtr& service : services) {
+    for (const std::string& vip : cluster_ips(*service)) {
+      if (is_v6(vip) == half.v6) render_service(half, vip, *service, pods, rules, hairpins);
+    }
+  }
+  const std::string ip = half.keyword;
+  // Made, removed and made again in one transaction: there is no moment without rules.
+  out << "table " << ip << " weft {}\ndelete table " << ip << " weft\ntable " << ip << " weft {\n"
+      << "  chain services {\n"
+      << rules.str() << "  }\n"
+      << "  chain prerouting {\n    type nat hook prerouting priority -100\n    jump services\n  "
+         "}\n"
+      << "  chain output {\n    type nat hook output priority -100\n    jump services\n  }\n"
+      << "  chain postrouting {\n    type nat hook postrouting priority 100\n";
+  if (!hairpins.empty()) {
+    out << "    " << ip << " saddr . " << ip << " daddr { ";
+    for (auto pair = hairpins.begin(); pair != hairpins.end(); ++pair) {
+      out << (pair == hairpins.begin() ? "" : ", ") << *pair;
+    }
+    out << " } masquerade\n";
+  }
+  out << "  }\n";
+  for (const char* hook : {"forward", "output"}) {
+    out << "  chain refuse_" << hook << " {\n    type filter hook " << hook << " priority 0\n"
+        << "    " << ip << " daddr " << half.dns << " accept\n"
+        << "    " << ip << " daddr " << half.cidr << " meta l4proto tcp reject with tcp reset\n"
+        << "    " << ip << " daddr " << half.cidr << " reject\n  }\n";
+  }
+  out << "}\n";
 }
 
 }  // namespace
@@ -103,37 +150,11 @@ std::vector<PodPtr> endpoints_of(const Service& service, const std::vector<PodPt
 }
 
 std::string render_nftables(const std::vector<ServicePtr>& services,
-                            const std::vector<PodPtr>& pods) {
-  std::ostringstream rules;
-  std::set<std::string> hairpins;
-  for (const ServicePtr& service : services) {
-    const std::string& vip = service->spec().clusterip();
-    if (!vip.empty() && vip != "None") render_service(*service, pods, rules, hairpins);
-  }
+                            const std::vector<PodPtr>& pods, const Families& families) {
   std::ostringstream out;
-  // Made, removed and made again in one transaction: there is no moment without rules.
-  out << "table ip weft {}\ndelete table ip weft\ntable ip weft {\n"
-      << "  chain services {\n"
-      << rules.str() << "  }\n"
-      << "  chain prerouting {\n    type nat hook prerouting priority -100\n    jump services\n  "
-         "}\n"
-      << "  chain output {\n    type nat hook output priority -100\n    jump services\n  }\n"
-      << "  chain postrouting {\n    type nat hook postrouting priority 100\n";
-  if (!hairpins.empty()) {
-    out << "    ip saddr . ip daddr { ";
-    for (auto pair = hairpins.begin(); pair != hairpins.end(); ++pair) {
-      out << (pair == hairpins.begin() ? "" : ", ") << *pair;
-    }
-    out << " } masquerade\n";
+  for (const Half& half : kHalves) {
+    if (families.has(half.v6)) render_half(half, services, pods, out);
   }
-  out << "  }\n";
-  for (const char* hook : {"forward", "output"}) {
-    out << "  chain refuse_" << hook << " {\n    type filter hook " << hook << " priority 0\n"
-        << "    ip daddr " << kDnsIp << " accept\n"
-        << "    ip daddr " << kServiceCidr << " meta l4proto tcp reject with tcp reset\n"
-        << "    ip daddr " << kServiceCidr << " reject\n  }\n";
-  }
-  out << "}\n";
   return out.str();
 }
 
@@ -142,12 +163,13 @@ Zone make_zone(const std::vector<ServicePtr>& services, const std::vector<PodPtr
   for (const ServicePtr& service : services) {
     auto& addresses = zone[service->metadata().name() + "." + service->metadata().namespace_() +
                            ".svc." + std::string(kClusterDomain)];
-    if (is_headless(*service)) {
-      for (const PodPtr& pod : endpoints_of(*service, pods)) {
-        addresses.push_back(pod->status().podip());
+    addresses = cluster_ips(*service);
+    if (!is_headless(*service)) continue;
+    for (const PodPtr& pod : endpoints_of(*service, pods)) {
+      for (const bool v6 : {false, true}) {
+        std::string ip = serves_family(*service, v6) ? address_of(*pod, v6) : "";
+        if (!ip.empty()) addresses.push_back(std::move(ip));
       }
-    } else if (!service->spec().clusterip().empty()) {
-      addresses.push_back(service->spec().clusterip());
     }
   }
   return zone;

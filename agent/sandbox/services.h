@@ -1,5 +1,6 @@
 #pragma once
 
+#include "agent/sandbox/families.h"
 #include "agent/sandbox/planner.h"
 
 #include <cstdint>
@@ -29,7 +30,7 @@ inline bool is_headless(const crd::core::Service& service) {
 // The whole nftables ruleset of a node, as `nft -f` reads it; replaces the one before. An address
 // without endpoints refuses; a pod that reaches itself through a Service sees its node as peer.
 std::string render_nftables(const std::vector<ServicePtr>& services,
-                            const std::vector<PodPtr>& pods);
+                            const std::vector<PodPtr>& pods, const Families& families);
 
 // A name of cluster DNS (lower case, without the last dot) and its addresses; a name may have none.
 using Zone = std::map<std::string, std::vector<std::string>>;

@@ -55,7 +55,7 @@ class Supervisor {
   void schedule_pods();
   void run_pods();
   void program_services();
-  Result<std::string> take_ip(int node);
+  Result<std::vector<std::string>> take_ips(int node);
   void remove_pod(const crd::core::Pod& pod);
   void set_pending(const crd::core::Pod& pod, const std::string& message);
   runtime::Task<void> run_pod(std::string uid);
@@ -76,6 +76,7 @@ class Supervisor {
   runtime::Loop& loop_;
   const Layout layout_;
   const SupervisorOptions options_;
+  const Families families_ = layout_.families();
   const Store store_;
   Cluster cluster_;
   std::unique_ptr<source::Source> source_;
@@ -110,13 +111,14 @@ Supervisor::Supervisor(runtime::Loop& loop, Layout layout, SupervisorOptions opt
                      return found == objects_.end() ? nullptr
                                                     : found->second->as<crd::core::ConfigMap>();
                    },
-               .take_ip = [this](int node) { return take_ip(node); }} {}
+               .take_ips = [this](int node) { return take_ips(node); }} {}
 
 Result<void> Supervisor::start() {
   source_ = TRY(source::make_folder_source(loop_, layout_.objects()));
   for (const std::string& node : layout_.nodes()) {
     const Fd netns = TRY(open_netns(layout_.netns(node)));
-    dns_.push_back(TRY(open_dns(netns.get())));
+    dns_.push_back(TRY(open_dns(netns.get(), kDnsIp)));
+    if (families_.v6) dns_.push_back(TRY(open_dns(netns.get(), kDnsIpV6)));
   }
   std::vector<ProcessSpec> processes;
   if (options_.mesh) processes = TRY(mesh_processes(layout_));
@@ -302,7 +304,7 @@ runtime::Task<void> Supervisor::run_pod(std::string uid) {
   });
 }
 
-Result<std::string> Supervisor::take_ip(int node) {
+Result<std::vector<std::string>> Supervisor::take_ips(int node) {
   std::set<std::string> taken;
   for (const PodPtr& pod : all<crd::core::Pod>("Pod")) taken.insert(pod->status().podip());
   for (const auto& [uid, runner] : runners_) taken.insert(runner->pod().status().podip());
@@ -311,7 +313,8 @@ Result<std::string> Supervisor::take_ip(int node) {
   int& host = last_host_.try_emplace(node, kFirstPodHost - 1).first->second;
   for (int tries = kFirstPodHost; tries <= kLastPodHost; ++tries) {
     host = host >= kLastPodHost ? kFirstPodHost : host + 1;
-    if (!taken.contains(pod_ip(node, host))) return pod_ip(node, host);
+    std::vector<std::string> ips = pod_ips(families_, node, host);
+    if (!taken.contains(ips.front())) return ips;
   }
   return fail(Code::kLimit, "all addresses of " + node_name(node) + " are taken");
 }
@@ -320,7 +323,7 @@ void Supervisor::program_services() {
   const auto services = all<crd::core::Service>("Service");
   const auto pods = all<crd::core::Pod>("Pod");
   zone_ = std::make_shared<Zone>(make_zone(services, pods));
-  const std::string ruleset = render_nftables(services, pods);
+  const std::string ruleset = render_nftables(services, pods, families_);
   for (const std::string& node : layout_.nodes()) {
     if (ruleset_[node] == ruleset) continue;
     const auto netns = open_netns(layout_.netns(node));

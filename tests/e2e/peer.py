@@ -10,6 +10,7 @@ import hashlib
 import http.server
 import json
 import os
+import pathlib
 import socket
 import struct
 import sys
@@ -90,7 +91,7 @@ def reset_after_line(connection):
 
 def who(connection):
     """The addresses as the application sees them."""
-    connection.sendall(json.dumps({"peer": connection.getpeername(), "own": connection.getsockname(),
+    connection.sendall(json.dumps({"peer": connection.getpeername()[:2], "own": connection.getsockname()[:2],
                                    "host": os.environ["HOSTNAME"]}).encode())
 
 
@@ -112,6 +113,7 @@ def tell_ends(connection):
 ENDS = []
 SERVERS = {7001: echo, 7002: greet_first, 7003: digest_at_end, 7004: source, 7005: reset_after_line, 7006: who,
            7007: end_first, 7008: report_end, 7009: tell_ends}
+MAPPED_PORT = 7010  # who, of both families by one socket
 
 
 class Web(http.server.BaseHTTPRequestHandler):
@@ -142,17 +144,40 @@ def serve_one(handle, connection):
         print("connection ended:", problem)
 
 
-def listen(port, handle):
-    listener = socket.create_server(("0.0.0.0", port), backlog=128)
+def listener_on(port, v6=False, both=False):
+    """On every address of one family, or of both by one socket, which sees IPv4 addresses as v4-mapped ones."""
+    if not v6:
+        return socket.create_server(("0.0.0.0", port), backlog=128)
+    return socket.create_server(("::", port), family=socket.AF_INET6, backlog=128, dualstack_ipv6=both)
+
+
+def listen(listener, handle):
     while True:
         connection, _ = listener.accept()
         threading.Thread(target=serve_one, args=(handle, connection), daemon=True).start()
 
 
+class WebV6(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+    def server_bind(self):
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        super().server_bind()
+
+
+def start(call, *args):
+    threading.Thread(target=call, args=args, daemon=True).start()
+
+
 def serve():
+    has_v6 = pathlib.Path("/proc/net/if_inet6").exists()
     for port, handle in SERVERS.items():
-        threading.Thread(target=listen, args=(port, handle), daemon=True).start()
+        for v6 in [False, True][:1 + has_v6]:
+            start(listen, listener_on(port, v6), handle)
+    start(listen, listener_on(MAPPED_PORT, has_v6, both=True), who)
     http.server.ThreadingHTTPServer.request_queue_size = 128
+    if has_v6:
+        start(WebV6(("::", 8080), Web).serve_forever)
     # Last: its port says that all are there.
     http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Web).serve_forever()
 
@@ -169,7 +194,18 @@ def ask_who(host, port):
     text = b""
     while chunk := connection.recv(4096):
         text += chunk
-    return {"server": json.loads(text), "peer": connection.getpeername(), "own": connection.getsockname()}
+    return {"server": json.loads(text), "peer": connection.getpeername()[:2], "own": connection.getsockname()[:2]}
+
+
+def ask_who_mapped(host, port):
+    """By an IPv6 socket to an IPv4 address."""
+    with socket.socket(socket.AF_INET6) as connection:
+        connection.settimeout(15)
+        connection.connect((f"::ffff:{host}", int(port)))
+        text = b""
+        while chunk := connection.recv(4096):
+            text += chunk
+        return {"server": json.loads(text), "peer": connection.getpeername()[:2], "own": connection.getsockname()[:2]}
 
 
 def first_line(host, port):
@@ -337,7 +373,7 @@ def hammer(host, port):
 
 
 CLIENTS = {function.__name__: function for function in (
-    ask_who, first_line, half_close, download, both_ways, late_data, how_it_ends, do_reset, read_all, many,
+    ask_who, ask_who_mapped, first_line, half_close, download, both_ways, late_data, how_it_ends, do_reset, read_all, many,
     echo_for)}
 STREAMS = {function.__name__: function for function in (converse, converse_from, hammer, watch_end)}
 

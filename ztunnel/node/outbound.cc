@@ -92,6 +92,17 @@ Task<Upstream> open_tunnel(PodProxy& proxy, const learn::Workload& source, const
   co_return std::move(tunnelled->stream);
 }
 
+// The client as a destination of the other family sees it: by the pod's address of that family, as
+// if it had come from another node.
+SocketAddress client_towards(const learn::Workload& source, SocketAddress client,
+                             const IpAddress& to) {
+  if (client.ip.is_v4() == to.is_v4()) return client;
+  for (const IpAddress& own : source.addresses) {
+    if (own.is_v4() == to.is_v4()) return {own, 0};
+  }
+  return client;
+}
+
 // Opens the way to one chosen workload; fills in what the report says about it.
 Task<Upstream> open_workload(PodProxy& proxy, std::shared_ptr<const learn::Workload> source,
                              SocketAddress client, const Route& route, const ToWorkload& to,
@@ -100,7 +111,8 @@ Task<Upstream> open_workload(PodProxy& proxy, std::shared_ptr<const learn::Workl
   report.record.destination.address = to.address;
   if (!to.workload->hbone) co_return co_await open_plain(proxy, to.address);
   if (PodProxy* local = proxy.context().local_proxy(*to.workload)) {
-    auto stream = co_await open_same_node(*local, source, client, to);
+    const SocketAddress seen = client_towards(*source, client, to.address.ip);
+    auto stream = co_await open_same_node(*local, source, seen, to);
     if (!stream) co_return refuse(std::move(stream.error().error), stream.error().flag);
     report.record.destination.identity = to.workload->identity;
     co_return std::move(*stream);

@@ -17,7 +17,7 @@ constexpr const char* kDefault = "apiVersion: v1\nkind: Namespace\nmetadata: {na
 Admission admit_over(const std::string& wanted, const std::vector<ObjectPtr>& present = {}) {
   std::vector<ObjectPtr> all = parse(kDefault);
   all.insert(all.end(), present.begin(), present.end());
-  return admit(parse(wanted), all, {{"known", {"run"}}}, "images.yaml", "default");
+  return admit(parse(wanted), all, {{"known", {"run"}}}, "images.yaml", "default", {});
 }
 
 std::string pod(const std::string& image, const std::string& more = "") {

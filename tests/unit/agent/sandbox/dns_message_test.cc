@@ -7,6 +7,7 @@ namespace weft::sandbox {
 namespace {
 
 const Zone kZone = {{"web.shop.svc.cluster.local", {"10.96.1.1"}},
+                    {"both.shop.svc.cluster.local", {"10.96.1.2", "fd00:10:96::102"}},
                     {"nobody.shop.svc.cluster.local", {}}};
 
 std::string query(const std::string& name, uint16_t type = 1, uint16_t klass = 1) {
@@ -55,6 +56,18 @@ TEST(Dns, AKnownNameHasNoDataOfOtherTypes) {
   EXPECT_EQ(head_of(aaaa).rcode, 0);
   EXPECT_EQ(head_of(aaaa).answers, 0);
   EXPECT_EQ(head_of(answer_dns(query("nobody.shop.svc.cluster.local"), kZone, 512)).rcode, 0);
+}
+
+TEST(Dns, EachTypeGetsItsOwnAddresses) {
+  const auto of = [](uint16_t type) {
+    return answer_dns(query("both.shop.svc.cluster.local", type), kZone, 512);
+  };
+  EXPECT_EQ(head_of(of(1)).answers, 1);
+  EXPECT_EQ(head_of(of(28)).answers, 1);
+  EXPECT_EQ(head_of(of(255)).answers, 2);
+  EXPECT_EQ(
+      of(28)->substr(of(28)->size() - 18),
+      std::string("\x00\x10\xfd\x00\x00\x10\x00\x96\x00\x00\x00\x00\x00\x00\x00\x00\x01\x02", 18));
 }
 
 TEST(Dns, OtherNamesDoNotExist) {

@@ -93,7 +93,8 @@ TEST(Services, ASelectorThatIsAbsentSelectsNothing) {
 TEST(Services, RulesetTranslatesToEveryEndpointAndRefusesTheRest) {
   const std::string rules = render_nftables(
       {web("10.96.1.1", "http")},
-      {make_pod({.name = "a", .ip = "10.244.1.3"}), make_pod({.name = "b", .ip = "10.244.2.3"})});
+      {make_pod({.name = "a", .ip = "10.244.1.3"}), make_pod({.name = "b", .ip = "10.244.2.3"})},
+      {});
   EXPECT_THAT(rules, HasSubstr("ip daddr 10.96.1.1 tcp dport 80 dnat ip to numgen random mod 2 map "
                                "{ 0 : 10.244.1.3 . 8080, 1 : 10.244.2.3 . 8080 }"));
   EXPECT_THAT(rules, HasSubstr("10.244.1.3 . 10.244.1.3"));
@@ -101,8 +102,36 @@ TEST(Services, RulesetTranslatesToEveryEndpointAndRefusesTheRest) {
 }
 
 TEST(Services, NoEndpointsAndHeadlessMakeNoTranslation) {
-  EXPECT_THAT(render_nftables({web("10.96.1.1", "5001"), web("None", "5001")}, {}),
+  EXPECT_THAT(render_nftables({web("10.96.1.1", "5001"), web("None", "5001")}, {}, {}),
               Not(HasSubstr("dnat")));
+}
+
+TEST(Services, EachFamilyHasItsOwnHalf) {
+  const auto service = std::make_shared<crd::core::Service>(*web("10.96.1.1", "http"));
+  for (const char* ip : {"10.96.1.1", "fd00:10:96::101"})
+    service->mutable_spec()->add_clusterips(ip);
+  const auto both = make_pod({.name = "a", .ip = "10.244.1.3"});
+  both->mutable_status()->add_podips()->set_ip("10.244.1.3");
+  both->mutable_status()->add_podips()->set_ip("fd00:10:244:1::3");
+  const auto v4_only = make_pod({.name = "b", .ip = "10.244.2.3"});
+  const std::string rules = render_nftables({service}, {both, v4_only}, {.v4 = true, .v6 = true});
+  EXPECT_THAT(rules, HasSubstr("ip daddr 10.96.1.1 tcp dport 80 dnat ip to numgen random mod 2"));
+  EXPECT_THAT(rules, HasSubstr("ip6 daddr fd00:10:96::101 tcp dport 80 dnat ip6 to numgen random "
+                               "mod 1 map { 0 : fd00:10:244:1::3 . 8080 }"));
+  EXPECT_THAT(rules, HasSubstr("table ip6 weft {"));
+  EXPECT_THAT(render_nftables({service}, {both}, {}), Not(HasSubstr("ip6")));
+}
+
+TEST(Services, HeadlessZoneFollowsTheFamiliesOfTheService) {
+  const auto service = std::make_shared<crd::core::Service>(*web("None", "1"));
+  const auto pod = make_pod({.ip = "10.244.1.3"});
+  pod->mutable_status()->add_podips()->set_ip("10.244.1.3");
+  pod->mutable_status()->add_podips()->set_ip("fd00:10:244:1::3");
+  const auto addresses = [&] { return make_zone({service}, {pod}).begin()->second; };
+  service->mutable_spec()->add_ipfamilies("IPv4");
+  EXPECT_THAT(addresses(), ElementsAre("10.244.1.3"));
+  service->mutable_spec()->add_ipfamilies("IPv6");
+  EXPECT_THAT(addresses(), ElementsAre("10.244.1.3", "fd00:10:244:1::3"));
 }
 
 TEST(Services, ZoneHasClusterIpsAndEndpointsOfHeadlessOnes) {
