@@ -133,7 +133,7 @@ class DualStack(Families):
             for source, ns in (("c1", "mesh"), ("stranger", "plain")):
                 self.assertIn("hello from s2", self.box.curl(source, f"http://{name}.mesh/", good, ns=ns))
                 done = self.box.exec(source, "curl", "-sS", "-m", "10", bad, f"http://{name}.mesh/", ns=ns)
-                self.assertEqual(done.returncode, 6, "the name has no address of that family")
+                self.assertIn(done.returncode, (6, 7), "the name has no address of that family")
 
     def test_v4_mapped_sockets(self):
         for target in ("s1", "s2"):

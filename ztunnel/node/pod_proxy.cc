@@ -128,10 +128,14 @@ Task<Result<std::unique_ptr<SocketStream>>> PodProxy::dial_application(SocketAdd
   runtime::DialOptions options;
   options.netns_fd = pod().netns.get();
   options.source = client;
-  options.transparent = true;
-  options.mark = kInnerLegMark;
-  options.bind_to_device = "lo";
   options.timeout = kApplicationConnectTimeout;
+  // A pod that reaches itself needs no detour: its address is there. And by IPv6 the answers of its
+  // application would come in by the address's own interface, where a socket of lo does not look.
+  if (client.ip != application.ip) {
+    options.transparent = true;
+    options.mark = kInnerLegMark;
+    options.bind_to_device = "lo";
+  }
   auto connected = co_await runtime::dial(context_.loop, application, options);
   // The same client port towards the same application, through two services or just closed: the
   // client's address still holds, its port then cannot.
