@@ -66,7 +66,7 @@ const std::vector<Flag> kFlags = {
      .value = "on|off",
      .help =
          "whether ztunnel answers DNS of pods without an ambient.istio.io/dns-capture annotation",
-     .fallback = "off"},
+     .fallback = "on"},
     {.name = "withdraw-on-exit",
      .help = "take capture down at SIGTERM",
      .kind = Flag::Kind::kSwitch}};
