@@ -118,6 +118,7 @@ struct TestAuthority::Impl {
   X509Ptr root;
   X509Ptr intermediate;
   std::string root_pem;
+  std::string intermediate_pem;
 
   X509Ptr sign_leaf(EVP_PKEY* key, std::string_view uri, const LeafOptions& options) const {
     X509* issuer = options.by_intermediate ? intermediate.get() : root.get();
@@ -137,6 +138,7 @@ TestAuthority::TestAuthority(std::string trust_domain) : impl_(std::make_unique<
   impl_->intermediate = make_ca("intermediate of " + impl_->trust_domain,
                                 impl_->intermediate_key.get(), impl_->root.get(), root_key);
   impl_->root_pem = tls::to_pem(impl_->root.get());
+  impl_->intermediate_pem = tls::to_pem(impl_->intermediate.get());
 }
 
 TestAuthority::~TestAuthority() = default;
@@ -172,6 +174,52 @@ std::shared_ptr<const tls::Credentials> TestAuthority::issue(std::string_view ur
   return credentials;
 }
 
+const std::string& TestAuthority::intermediate_pem() const { return impl_->intermediate_pem; }
+
+std::string TestAuthority::revoke(const std::vector<std::string>& certificates_pem,
+                                  const CrlOptions& options) const {
+  X509* issuer = options.by_intermediate ? impl_->intermediate.get() : impl_->root.get();
+  EVP_PKEY* key = options.by_intermediate ? impl_->intermediate_key.get() : impl_->root_key.get();
+  X509_CRL* crl = X509_CRL_new();
+  X509_CRL_set_version(crl, X509_CRL_VERSION_2);
+  X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer));
+  ASN1_TIME* time = ASN1_TIME_set(nullptr, std::time(nullptr) - 3600);
+  X509_CRL_set1_lastUpdate(crl, time);
+  ASN1_TIME_set(time, std::time(nullptr) + options.next_update.count());
+  X509_CRL_set1_nextUpdate(crl, time);
+  for (const std::string& pem : certificates_pem) {
+    const X509Ptr certificate = std::move(tls::parse_certificates(pem, nullptr)->front());
+    X509_REVOKED* entry = X509_REVOKED_new();
+    X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(certificate.get()));
+    X509_REVOKED_set_revocationDate(entry, time);
+    X509_CRL_add0_revoked(crl, entry);
+  }
+  ASN1_TIME_free(time);
+  X509V3_CTX context;
+  X509V3_set_ctx(&context, issuer, nullptr, nullptr, crl, 0);
+  const auto extend = [&](int nid, const char* value) {
+    X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, &context, nid, value);
+    CHECK(extension != nullptr);
+    X509_CRL_add_ext(crl, extension, -1);
+    X509_EXTENSION_free(extension);
+  };
+  if (options.with_key_id) extend(NID_authority_key_identifier, "keyid:always");
+  if (options.is_delta) {
+    ASN1_INTEGER* base = ASN1_INTEGER_new();
+    ASN1_INTEGER_set(base, 1);
+    X509_CRL_add1_ext_i2d(crl, NID_delta_crl, base, 1, 0);
+    ASN1_INTEGER_free(base);
+  }
+  X509_CRL_sort(crl);
+  CHECK(X509_CRL_sign(crl, key, EVP_sha256()) > 0);
+  const BioPtr bio(BIO_new(BIO_s_mem()));
+  PEM_write_bio_X509_CRL(bio.get(), crl);
+  X509_CRL_free(crl);
+  char* text = nullptr;
+  const long size = BIO_get_mem_data(bio.get(), &text);
+  return std::string(text, static_cast<size_t>(size));
+}
+
 std::vector<std::string> TestAuthority::sign(std::string_view csr_pem, std::string_view uri,
                                              const LeafOptions& options) const {
   const BioPtr bio(BIO_new_mem_buf(csr_pem.data(), static_cast<int>(csr_pem.size())));
@@ -186,6 +234,20 @@ std::vector<std::string> TestAuthority::sign(std::string_view csr_pem, std::stri
   }
   X509_REQ_free(request);
   return chain;
+}
+
+std::string der_of_pem(const std::string& pem) {
+  const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  char* name = nullptr;
+  char* header = nullptr;
+  unsigned char* data = nullptr;
+  long size = 0;
+  CHECK(PEM_read_bio(bio.get(), &name, &header, &data, &size) == 1);
+  std::string der(reinterpret_cast<const char*>(data), static_cast<size_t>(size));
+  OPENSSL_free(name);
+  OPENSSL_free(header);
+  OPENSSL_free(data);
+  return der;
 }
 
 }  // namespace weft::testing

@@ -31,6 +31,14 @@ struct Issued {
   tls::Secret key_der;
 };
 
+// How a CRL differs from an ordinary one.
+struct CrlOptions {
+  bool by_intermediate = false;
+  bool with_key_id = true;
+  bool is_delta = false;
+  std::chrono::seconds next_update{3600};  // from now
+};
+
 // A CA in memory for tests. Nothing here checks anything: it signs what it is asked for.
 class TestAuthority {
  public:
@@ -48,6 +56,10 @@ class TestAuthority {
                                                 const LeafOptions& options = {}) const;
   // The same as PEM. With DNS names or addresses and an empty `uri`: a server's certificate.
   Issued issue_pem(std::string_view uri, const LeafOptions& options = {}) const;
+  // A CRL (PEM) with the first certificate of each PEM text given.
+  std::string revoke(const std::vector<std::string>& certificates_pem,
+                     const CrlOptions& options = {}) const;
+  const std::string& intermediate_pem() const;
   // What a CA answers to CreateCertificate: the leaf, any intermediate, the root. The name comes
   // from `uri`, the key from the request, whose signature must be good. Empty: it is not.
   std::vector<std::string> sign(std::string_view csr_pem, std::string_view uri,
@@ -57,5 +69,8 @@ class TestAuthority {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// The bytes inside the first block of a PEM text.
+std::string der_of_pem(const std::string& pem);
 
 }  // namespace weft::testing

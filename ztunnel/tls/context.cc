@@ -46,6 +46,30 @@ bool judge_server(const X509* leaf, Verification& verification) {
   return false;
 }
 
+bool is_accepted(const std::string& trust_domain, const Verification& verification) {
+  return trust_domain == verification.trust_domain ||
+         std::ranges::find(verification.trust->trust_domain_aliases, trust_domain) !=
+             verification.trust->trust_domain_aliases.end();
+}
+
+// Remembers the peer's chain, and looks for it among what was revoked. The root is what we trust:
+// it is taken back by no longer trusting it.
+bool judge_revocation(const STACK_OF(X509) * chain, Verification& verification) {
+  const RevocationList* revoked = verification.trust->revoked.get();
+  if (revoked == nullptr) return true;
+  const int count = std::max(1, sk_X509_num(chain) - 1);
+  for (int i = 0; i < count; ++i) {
+    X509* certificate = sk_X509_value(chain, i);
+    verification.certificates.push_back(id_of(certificate));
+    if (!revoked->revokes(verification.certificates.back())) continue;
+    verification.refusal = revoked_error(describe_names(sk_X509_value(chain, 0))).to_string() +
+                           (i == 0 ? " (serial " : " (an intermediate's, serial ") +
+                           serial_of(certificate) + ")";
+    return false;
+  }
+  return true;
+}
+
 bool judge_client(const X509* leaf, Verification& verification) {
   const Result<std::vector<std::string>> uris = uri_names(leaf);
   if (!uris || uris->size() != 1) {
@@ -58,7 +82,7 @@ bool judge_client(const X509* leaf, Verification& verification) {
     verification.refusal = "peer's certificate: " + identity.error().to_string();
     return false;
   }
-  if (identity->trust_domain != verification.trust_domain) {
+  if (!is_accepted(identity->trust_domain, verification)) {
     verification.refusal = "peer proved " + identity->to_string() +
                            ", expected an identity of trust domain " + verification.trust_domain;
     return false;
@@ -84,6 +108,10 @@ int judge_peer(X509_STORE_CTX* store, void* /*unused*/) {
     return 0;
   }
   if (control) return 1;
+  if (!judge_revocation(X509_STORE_CTX_get0_chain(store), verification)) {
+    X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REVOKED);
+    return 0;
+  }
   const bool good = verification.role == Role::kMeshClient ? judge_server(leaf, verification)
                                                            : judge_client(leaf, verification);
   if (!good) X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
@@ -226,6 +254,8 @@ Result<std::shared_ptr<Context>> Context::make(std::shared_ptr<const Credentials
   impl->own_trust_domain = credentials->identity.trust_domain;
   return std::shared_ptr<Context>(new Context(std::move(impl)));
 }
+
+void Context::set_trust(std::shared_ptr<const Trust> trust) { impl_->trust = std::move(trust); }
 
 Result<std::shared_ptr<Context>> Context::make_client(const std::string& roots_pem) {
   Result<std::unique_ptr<Impl>> impl = make_impl(roots_pem);

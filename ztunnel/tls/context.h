@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ztunnel/tls/openssl.h"
+#include "ztunnel/tls/revocation.h"
 #include "ztunnel/tls/tls_stream.h"
 
 #include <memory>
@@ -21,6 +22,7 @@ struct Context::Impl {
   Library library;
   SslContextPtr ssl;
   std::string own_trust_domain;  // mesh only
+  std::shared_ptr<const Trust> trust = std::make_shared<const Trust>();
 };
 
 enum class Role { kMeshClient, kMeshServer, kControlClient };
@@ -28,11 +30,14 @@ enum class Role { kMeshClient, kMeshServer, kControlClient };
 // What one handshake expects of the peer, and what came of it.
 struct Verification {
   Role role = Role::kMeshClient;
-  std::vector<SpiffeId> any_of;    // kMeshClient
-  std::string trust_domain;        // kMeshServer
+  std::vector<SpiffeId> any_of;  // kMeshClient
+  std::string trust_domain;      // kMeshServer
+  std::shared_ptr<const Trust> trust;  // mesh: never null
   std::string server_name;         // kControlClient
   std::optional<SpiffeId> proven;  // out, mesh
   std::string refusal;             // out: why the peer's certificate was refused
+  // Out, where revocation is asked for: what a CRL may name.
+  std::vector<CertificateId> certificates;
 };
 
 // Makes a session over no transport yet, of which `verification` must outlive the handshake.

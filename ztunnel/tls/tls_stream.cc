@@ -89,6 +89,7 @@ Task<Result<void>> Stream::handshake() {
   }
   if (!done) co_return done;
   peer_.identity = session_->verification().proven;
+  peer_.certificates = session_->verification().certificates;
   peer_.cipher = session_->cipher();
   peer_.alpn = session_->alpn();
   session_->forget_verification();
@@ -177,6 +178,7 @@ Task<Result<std::unique_ptr<TlsStream>>> connect_mesh(runtime::Loop& loop,
   Verification expected;
   expected.role = Role::kMeshClient;
   expected.any_of = std::move(any_of);
+  expected.trust = context->impl().trust;
   co_return co_await establish(loop, std::move(transport), std::move(context), std::move(expected));
 }
 
@@ -186,6 +188,7 @@ Task<Result<std::unique_ptr<TlsStream>>> accept_mesh(runtime::Loop& loop,
   Verification expected;
   expected.role = Role::kMeshServer;
   expected.trust_domain = context->impl().own_trust_domain;
+  expected.trust = context->impl().trust;
   co_return co_await establish(loop, std::move(transport), std::move(context), std::move(expected));
 }
 

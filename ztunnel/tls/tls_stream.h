@@ -3,6 +3,7 @@
 #include "ztunnel/runtime/loop.h"
 #include "ztunnel/runtime/stream.h"
 #include "ztunnel/tls/credentials.h"
+#include "ztunnel/tls/revocation.h"
 
 #include <memory>
 #include <optional>
@@ -23,6 +24,8 @@ class Context {
   // "h2". For the control plane: xDS, CA.
   static Result<std::shared_ptr<Context>> make_client(const std::string& roots_pem);
   ~Context();
+  // For handshakes that begin from now on.
+  void set_trust(std::shared_ptr<const Trust> trust);
   struct Impl;
   Impl& impl() { return *impl_; }
 
@@ -36,6 +39,8 @@ struct Peer {
   std::optional<SpiffeId> identity;  // mesh TLS: always; control-plane TLS: none
   std::string cipher;
   std::string alpn;
+  // What a CRL may name: the certificates of its chain but the root. Only where CRLs are kept.
+  std::vector<CertificateId> certificates;
 };
 
 class TlsStream : public runtime::ByteStream {
@@ -51,7 +56,8 @@ runtime::Task<Result<std::unique_ptr<TlsStream>>> connect_mesh(
     std::shared_ptr<Context> context, std::vector<SpiffeId> any_of);
 
 // Handshakes as a mesh server. The client's leaf must chain to the roots, be good for client
-// authentication, carry exactly one URI SAN, and that of our own trust domain.
+// authentication, carry exactly one URI SAN, and that of our own trust domain or an alias of it.
+// Neither side may have been revoked: see Trust.
 runtime::Task<Result<std::unique_ptr<TlsStream>>> accept_mesh(
     runtime::Loop& loop, std::unique_ptr<runtime::ByteStream> transport,
     std::shared_ptr<Context> context);

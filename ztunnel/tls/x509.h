@@ -3,6 +3,7 @@
 #include "ztunnel/base/result.h"
 #include "ztunnel/base/spiffe_id.h"
 #include "ztunnel/tls/openssl.h"
+#include "ztunnel/tls/revocation.h"
 
 #include <chrono>
 #include <string>
@@ -30,6 +31,8 @@ std::string describe_names(const X509* certificate);
 
 std::string serial_of(const X509* certificate);  // hexadecimal
 Result<std::chrono::system_clock::time_point> time_of(const ASN1_TIME* time);
+
+CertificateId id_of(X509* certificate);
 
 // A store that trusts `roots`, whether self-signed or not (as Istio's CA may hand out an
 // intermediate as the mesh's root).

@@ -34,16 +34,23 @@ class MeshFixture : public ::testing::TestWithParam<testing::Transport> {
 
   std::pair<StreamResult, StreamResult> handshake(std::shared_ptr<const Credentials> client,
                                                   std::shared_ptr<const Credentials> server,
-                                                  const std::vector<SpiffeId>& any_of) {
+                                                  const std::vector<SpiffeId>& any_of,
+                                                  std::shared_ptr<const Trust> trust = nullptr) {
+    const auto client_context = Context::make(std::move(client)).value();
+    const auto server_context = Context::make(std::move(server)).value();
+    if (trust) {
+      client_context->set_trust(trust);
+      server_context->set_trust(trust);
+    }
     auto [near, far] = testing::make_pair(*loop_, GetParam());
     client_transport_ = std::move(near);
     server_transport_ = std::move(far);
     return testing::run(
         *loop_, testing::both(
                     connect_mesh(*loop_, std::make_unique<testing::SharedStream>(client_transport_),
-                                 Context::make(std::move(client)).value(), any_of),
+                                 client_context, any_of),
                     accept_mesh(*loop_, std::make_unique<testing::SharedStream>(server_transport_),
-                                Context::make(std::move(server)).value())));
+                                server_context)));
   }
 
   void connect() {

@@ -23,8 +23,10 @@ class SessionTest : public ::testing::Test {
     client_context_ = Context::make(authority_.issue(kAlice.to_string())).value();
     server_context_ = Context::make(authority_.issue(kBob.to_string())).value();
     Verification bob;
+    bob.trust = std::make_shared<const Trust>();
     bob.any_of = {kBob};
     Verification anybody;
+    anybody.trust = bob.trust;
     anybody.role = Role::kMeshServer;
     anybody.trust_domain = "cluster.local";
     client_ = Session::make(client_context_->impl(), bob, pool_, records_per_key).value();
