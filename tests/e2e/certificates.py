@@ -28,6 +28,17 @@ class Authority:
         openssl("x509", "-req", "-in", self / "ca.csr", "-CA", self / "root.pem", "-CAkey", self / "root.key",
                 "-CAcreateserial", "-days", 20, "-extfile", self / "ca.cnf", "-out", self / "ca.pem")
 
+    def revoke(self, serials, file):
+        """Writes a CRL of the intermediate's with these serials (hexadecimal) in place."""
+        listed = "".join(f"R\t400101000000Z\t250101000000Z\t{serial}\tunknown\t/CN=x\n" for serial in serials)
+        (self / "index.txt").write_text(listed)
+        (self / "ca-db.cnf").write_text(f"[ca]\ndefault_ca=own\n[own]\ndatabase={self / 'index.txt'}\n"
+                                        "default_md=sha256\ndefault_crl_days=7\ncrl_extensions=ext\n"
+                                        "[ext]\nauthorityKeyIdentifier=keyid:always\n")
+        openssl("ca", "-config", self / "ca-db.cnf", "-gencrl", "-cert", self / "ca.pem", "-keyfile", self / "ca.key",
+                "-out", self / "new.crl")
+        (self / "new.crl").rename(file)
+
     def __truediv__(self, name):
         return self.folder / name
 

@@ -46,6 +46,7 @@ std::unexpected<OpenError> no_streams(const TunnelKey& key) {
 struct Setup {
   runtime::Event done;
   std::optional<OpenError> error;
+  TunnelPtr tunnel;                          // where there is no error; it may have ended since
   runtime::ByteStream* transport = nullptr;  // while the handshake is under way
   bool retired = false;                      // its certificate is replaced already
 };
@@ -61,10 +62,20 @@ struct Entry {
   }
 };
 
-// `started`: the peer has said its settings before, so it does speak HTTP/2.
-OpenError no_answer(Error error, bool started, bool expired) {
+// Why a tunnel broke before the peer said its settings, if it has. In TLS 1.3 a server judges the
+// client's certificate when the client's handshake is done already, so its refusal shows here.
+OpenError broken_start(const http::H2Connection& connection, Error otherwise) {
+  const std::optional<Error>& broken = connection.broken();
+  const bool refused = broken && broken->code == Code::kRefused;
+  if (refused) return {*broken, Flag::kTlsFailure, 0};
+  return {std::move(otherwise), Flag::kH2HandshakeFailure, 0};
+}
+
+OpenError no_answer(Error error, const http::H2Connection& connection, bool expired) {
   if (expired) error = Error(Code::kTimeout, "the peer did not answer the CONNECT");
-  return {std::move(error), started ? Flag::kConnect : Flag::kH2HandshakeFailure, 0};
+  // One that has said its settings does speak HTTP/2.
+  if (connection.has_settings()) return {std::move(error), Flag::kConnect, 0};
+  return broken_start(connection, std::move(error));
 }
 
 }  // namespace
@@ -137,6 +148,7 @@ Task<void> Pool::Impl::set_up(TunnelKey key, std::shared_ptr<tls::Context> conte
     setup->done.set();
     co_return;
   }
+  setup->tunnel = *made;
   entry.tunnels.push_back(*made);
   tasks.spawn(run_tunnel(key, *made));
   (*made)->check_idle();
@@ -155,36 +167,40 @@ Task<void> Pool::Impl::run_tunnel(TunnelKey key, TunnelPtr tunnel) {
 // A tunnel with room, of which the caller must open a stream before anything else runs.
 Task<Opened<TunnelPtr>> Pool::Impl::tunnel_for(const TunnelKey& key,
                                                std::shared_ptr<tls::Context> context) {
+  const auto ended_early = [&key](const http::H2Connection& connection) {
+    return std::unexpected(
+        broken_start(connection, Error(Code::kReset, "the tunnel to " + key.address.to_string() +
+                                                         " ended before it was set up")));
+  };
+  int ended = 0;
   while (!closing) {
     Entry& entry = entries[key];
     if (TunnelPtr tunnel = entry.find(&Tunnel::has_room)) co_return tunnel;
     if (const TunnelPtr starting = entry.find(&Tunnel::is_starting)) {
       const bool started = co_await starting->connection().wait_settings();
-      if (!started) {
-        co_return open_error(Error(Code::kReset, "the tunnel to " + key.address.to_string() +
-                                                     " ended before it was set up"),
-                             Flag::kH2HandshakeFailure);
-      }
+      if (!started) co_return ended_early(starting->connection());
       if (starting->connection().peer_streams_max() == 0) co_return no_streams(key);
       continue;
     }
-    if (!entry.setup) {
+    std::shared_ptr<Setup> setup = entry.setup;
+    if (!setup) {
       if (entry.tunnels.size() >= kTunnelsMax) {
         co_return open_error(
             Error(Code::kLimit, "there are " + std::to_string(kTunnelsMax) + " tunnels to " +
                                     key.address.to_string() + " already, all full"),
             Flag::kConnect);
       }
-      entry.setup = std::make_shared<Setup>();
-      const std::shared_ptr<Setup> mine = entry.setup;
-      tasks.spawn(set_up(key, context, mine));
-      co_await mine->done.wait();
-      if (mine->error) co_return std::unexpected(*mine->error);
-      continue;
+      setup = std::make_shared<Setup>();
+      entry.setup = setup;
+      tasks.spawn(set_up(key, context, setup));
     }
-    const std::shared_ptr<Setup> setup = entry.setup;
     co_await setup->done.wait();
     if (setup->error) co_return std::unexpected(*setup->error);
+    // A peer that ends its tunnels at once would otherwise be asked for ever.
+    const http::H2Connection& made = setup->tunnel->connection();
+    if (made.broken() || (!made.accepts_requests() && ++ended >= kAttempts)) {
+      co_return ended_early(made);
+    }
   }
   co_return leaving();
 }
@@ -208,7 +224,7 @@ Task<Opened<Tunnelled>> Pool::Impl::open_once(const TunnelKey& key,
   if (Result<void> answered = co_await raw->wait_headers(); !answered) {
     untouched = answered.error().code == Code::kUnavailable;
     co_return std::unexpected(
-        no_answer(std::move(answered.error()), connection.has_settings(), deadline.expired()));
+        no_answer(std::move(answered.error()), connection, deadline.expired()));
   }
   const int status = status_of(raw->headers());
   if (status != kOk) {
@@ -258,6 +274,14 @@ void Pool::retire(const SpiffeId& source) {
     if (entry.setup) entry.setup->retired = true;
   }
   for (const TunnelPtr& tunnel : tunnels) tunnel->retire();
+}
+
+void Pool::break_revoked(const tls::RevocationList& revoked) {
+  for (const TunnelPtr& tunnel : impl_->all_tunnels()) {
+    if (!revoked.revokes_any(tunnel->certificates())) continue;
+    tunnel->retire();
+    tunnel->connection().abort(tls::revoked_error(tunnel->peer().to_string()));
+  }
 }
 
 Task<void> Pool::close(std::chrono::milliseconds limit) {

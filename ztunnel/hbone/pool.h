@@ -79,6 +79,8 @@ class Pool {
   // New streams get new tunnels (a rotated certificate); the ones in use go on until they are
   // empty.
   void retire(const SpiffeId& source);
+  // Breaks the tunnels to peers that have been revoked, with everything in them.
+  void break_revoked(const tls::RevocationList& revoked);
   // Ends every tunnel: in good order and then, after `limit`, at once. Those that are being set up
   // end at once; a dial that is under way is waited for.
   runtime::Task<void> close(std::chrono::milliseconds limit);

@@ -26,6 +26,7 @@ Tunnel::Tunnel(runtime::Loop& loop, std::unique_ptr<tls::TlsStream> transport,
     : loop_(loop),
       idle_max_(times.idle_max),
       peer_(transport->peer().identity.value_or(SpiffeId{})),
+      certificates_(transport->peer().certificates),
       connection_(loop, std::move(transport), client_options(times, settings_limit)) {
   connection_.on_stream_gone([this] { check_idle(); });
 }

@@ -18,6 +18,8 @@ class Tunnel {
 
   http::H2Connection& connection() { return connection_; }
   const SpiffeId& peer() const { return peer_; }
+  // Where CRLs are kept.
+  const std::vector<tls::CertificateId>& certificates() const { return certificates_; }
 
   // Whether another stream may be opened. Until the peer has said how many it takes, one may.
   bool has_room() const;
@@ -32,6 +34,7 @@ class Tunnel {
   runtime::Loop& loop_;
   std::chrono::milliseconds idle_max_;
   SpiffeId peer_;
+  std::vector<tls::CertificateId> certificates_;
   http::H2Connection connection_;
   bool retired_ = false;
   runtime::TimerId idle_timer_ = 0;

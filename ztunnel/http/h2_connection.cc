@@ -211,8 +211,10 @@ void H2Connection::end_if_done() {
 }
 
 void H2Connection::abort() {
-  break_off(Error(Code::kCancelled, "HTTP/2: the connection was aborted here"));
+  abort(Error(Code::kCancelled, "HTTP/2: the connection was aborted here"));
 }
+
+void H2Connection::abort(Error why) { break_off(std::move(why)); }
 
 H2Stream::State* H2Connection::find(int32_t stream) const {
   const auto found = streams_.find(stream);

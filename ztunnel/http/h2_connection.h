@@ -51,6 +51,9 @@ class H2Connection final : private H2Observer {
 
   void drain();  // GOAWAY: no new streams; ends when the present ones have
   void abort();  // breaks everything now
+  void abort(Error why);
+  // Why it broke, if it has.
+  const std::optional<Error>& broken() const { return broken_; }
   bool has_settings() const { return has_settings_; }
   bool accepts_requests() const;
   size_t streams() const { return streams_.size(); }

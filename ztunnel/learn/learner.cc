@@ -66,7 +66,10 @@ Result<std::unique_ptr<Learner>> Learner::make(runtime::Loop& loop, LearnerConfi
   };
   outside.xds_channels = make_control_link(loop, target);
   outside.ca_channels = make_control_link(loop, target);
-  return std::make_unique<LearnerImpl>(loop, std::move(config), std::move(outside));
+  auto learner = std::make_unique<LearnerImpl>(loop, std::move(config), std::move(outside));
+  if (auto loaded = learner->load_crls(); !loaded)
+    return Fail(std::move(loaded.error()).in("--crl"));
+  return learner;
 }
 
 LearnerImpl::LearnerImpl(runtime::Loop& loop, LearnerConfig config, LearnerOutside outside)
@@ -84,6 +87,8 @@ LearnerImpl::LearnerImpl(runtime::Loop& loop, LearnerConfig config, LearnerOutsi
                    .random = outside_.random}),
       roots_(loop, config_.control_roots_file,
              [this](std::string roots) { identities_.roots_changed(std::move(roots)); }),
+      crls_(loop, config_.crl_file,
+            [this](CrlWatch::List revoked) { publish_trust(std::move(revoked)); }),
       pods_(*this),
       xds_(loop, *outside_.xds_channels, node_of(config_), *this, outside_.random),
       zds_(loop, config_.zds_socket, pods_, *this, outside_.random),
@@ -94,7 +99,9 @@ LearnerImpl::LearnerImpl(runtime::Loop& loop, LearnerConfig config, LearnerOutsi
                                    builder_.resources(kAddressType)};
           },
           outside_.random),
-      park_pause_(loop) {}
+      park_pause_(loop) {
+  publish_trust(nullptr);
+}
 
 LearnerImpl::~LearnerImpl() = default;
 
@@ -108,6 +115,7 @@ Task<void> LearnerImpl::run() {
   tasks_.spawn(keep_parked());
   tasks_.spawn(identities_.run());
   tasks_.spawn(roots_.run());
+  tasks_.spawn(crls_.run());
   tasks_.spawn(xds_.run());
   tasks_.spawn(zds_.run());
   co_await tasks_.join();
@@ -119,6 +127,7 @@ void LearnerImpl::stop() {
   zds_.stop();
   identities_.stop();
   roots_.stop();
+  crls_.stop();
   snapshot_.stop();
   park_pause_.wake();
 }
@@ -160,6 +169,11 @@ bool LearnerImpl::restore_snapshot() {
       .field("policies", static_cast<int64_t>(builder_.data().policies.size()))
       .say("configuration of an earlier run restored");
   return true;
+}
+
+void LearnerImpl::publish_trust(std::shared_ptr<const tls::RevocationList> revoked) {
+  hub_.publish_trust(std::make_shared<const tls::Trust>(tls::Trust{
+      .trust_domain_aliases = config_.trust_domain_aliases, .revoked = std::move(revoked)}));
 }
 
 void LearnerImpl::publish() {

@@ -2,6 +2,7 @@
 
 #include "ztunnel/learn/ca_client.h"
 #include "ztunnel/learn/control_link.h"
+#include "ztunnel/learn/crl_watch.h"
 #include "ztunnel/learn/identities.h"
 #include "ztunnel/learn/pods.h"
 #include "ztunnel/learn/publisher.h"
@@ -36,6 +37,8 @@ class LearnerImpl final : public Learner,
  public:
   LearnerImpl(runtime::Loop& loop, LearnerConfig config, LearnerOutside outside);
   ~LearnerImpl() override;
+  // To be called first, where CRLs are kept; without them nothing may be served.
+  Result<void> load_crls() { return crls_.load(); }
 
   std::unique_ptr<View> make_view(runtime::Loop& worker) override;
   runtime::Task<void> run() override;
@@ -65,6 +68,7 @@ class LearnerImpl final : public Learner,
   void identity_gone(const SpiffeId& identity) override;
 
   bool restore_snapshot();
+  void publish_trust(std::shared_ptr<const tls::RevocationList> revoked);
   void publish();
   SpiffeId identity_of(const Pod& pod) const;
   void park_soon();
@@ -80,6 +84,7 @@ class LearnerImpl final : public Learner,
   CaClient authority_;
   Identities identities_;
   RootsWatch roots_;
+  CrlWatch crls_;
   PodTable pods_;
   XdsClient xds_;
   ZdsClient zds_;

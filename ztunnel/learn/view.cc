@@ -54,6 +54,7 @@ struct ViewCore {
   std::string node_name;
   std::string cluster_id;
   std::shared_ptr<const State> state;
+  std::shared_ptr<const tls::Trust> trust;                 // never null
   std::map<std::string, std::shared_ptr<const Pod>> pods;  // by uid
   std::unordered_map<SpiffeId, Identity> identities;
   PodObserver* observer = nullptr;
@@ -71,6 +72,14 @@ struct ViewCore {
     state = std::move(next);
     state_waiters.wake_all();
     if (observer != nullptr) observer->state_changed();
+  }
+
+  void on_trust(std::shared_ptr<const tls::Trust> next) {
+    trust = std::move(next);
+    for (const auto& [id, identity] : identities) {
+      if (identity.context != nullptr) identity.context->set_trust(trust);
+    }
+    if (observer != nullptr) observer->trust_changed();
   }
 
   void on_pod_added(std::shared_ptr<const Pod> pod) {
@@ -105,6 +114,7 @@ class ViewImpl final : public View {
   }
 
   std::shared_ptr<const State> state() const override { return core_->state; }
+  const tls::Trust& trust() const override { return *core_->trust; }
 
   Task<Result<std::shared_ptr<const State>>> ready_state(std::chrono::milliseconds limit) override {
     const auto until = core_->loop.now() + limit;
@@ -163,9 +173,10 @@ class ViewImpl final : public View {
            identity.credentials->not_after > std::chrono::system_clock::now();
   }
 
-  static Result<std::shared_ptr<tls::Context>> context_of(Identity& identity) {
+  Result<std::shared_ptr<tls::Context>> context_of(Identity& identity) const {
     if (identity.context == nullptr) {
       identity.context = TRY(tls::Context::make(identity.credentials));
+      identity.context->set_trust(core_->trust);
     }
     return identity.context;
   }
@@ -192,6 +203,7 @@ ViewHub::~ViewHub() = default;
 
 std::unique_ptr<View> ViewHub::make_view(runtime::Loop& worker) {
   cores_.push_back(std::make_shared<ViewCore>(worker, node_name_, cluster_id_));
+  cores_.back()->trust = trust_;
   return std::make_unique<ViewImpl>(cores_.back());
 }
 
@@ -206,6 +218,11 @@ void ViewHub::post(Call call) {
 
 void ViewHub::publish_state(std::shared_ptr<const State> state) {
   post([state](ViewCore& core) { core.on_state(state); });
+}
+
+void ViewHub::publish_trust(std::shared_ptr<const tls::Trust> trust) {
+  trust_ = trust;
+  post([trust](ViewCore& core) { core.on_trust(trust); });
 }
 
 void ViewHub::pod_added(std::shared_ptr<const Pod> pod) {

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 // The seam between learning (one thread: xDS, CA, ZDS) and carrying (the workers). The learner
 // posts what is new to each worker's loop; a worker's View keeps the latest and answers without a
@@ -56,6 +57,8 @@ class PodObserver {
   virtual void identity_renewed(const SpiffeId& identity) = 0;
   // View::state() has a successor: what is open is to be judged again.
   virtual void state_changed() {}
+  // View::trust() has a successor: tunnels of peers that were revoked are to be closed.
+  virtual void trust_changed() {}
 };
 
 // One worker's view. Made by the learner for a worker's loop; every call is for that loop's thread.
@@ -65,6 +68,9 @@ class View {
   virtual ~View() = default;
 
   virtual std::shared_ptr<const State> state() const = 0;
+  // What TLS takes into account beside the roots; context_for()'s contexts heed it. Good until the
+  // next turn of the loop.
+  virtual const tls::Trust& trust() const = 0;
   // Waits until the first complete set of Addresses and Authorizations is there (or a snapshot of
   // an earlier run is), at most `limit`: kTimeout.
   virtual runtime::Task<Result<std::shared_ptr<const State>>> ready_state(
@@ -91,6 +97,8 @@ struct LearnerConfig {
   std::string token_file;           // bearer token, read again at each request
   std::string zds_socket;           // unix SOCK_SEQPACKET of the node agent
   std::string snapshot_file;        // empty: none is kept
+  std::string crl_file;             // CRLs, PEM or DER; empty: none
+  std::vector<std::string> trust_domain_aliases;
   std::chrono::seconds certificate_ttl{24 * 3600};
   // The ztunnel itself, as it names itself to control. Empty: $POD_NAME, $POD_NAMESPACE and
   // $INSTANCE_IP, or else "ztunnel-<node>", "istio-system" and the address it reaches control from.

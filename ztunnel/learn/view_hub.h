@@ -25,6 +25,8 @@ class ViewHub {
   void identity_issued(std::shared_ptr<const tls::Credentials> credentials);
   void identity_failed(const SpiffeId& identity, const Error& error);
   void identity_gone(const SpiffeId& identity);
+  // Also for views that are made later.
+  void publish_trust(std::shared_ptr<const tls::Trust> trust);
 
  private:
   template <class Call>
@@ -32,6 +34,7 @@ class ViewHub {
 
   std::string node_name_;
   std::string cluster_id_;
+  std::shared_ptr<const tls::Trust> trust_ = std::make_shared<const tls::Trust>();
   std::vector<std::shared_ptr<ViewCore>> cores_;
 };
 

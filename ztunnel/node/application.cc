@@ -24,9 +24,10 @@ ApplicationTarget target_of_plain(const learn::Workload& own, const SocketAddres
 
 Task<std::expected<Application, ApplicationError>> open_application(
     PodProxy& proxy, std::shared_ptr<const learn::Workload> own, std::optional<SpiffeId> identity,
-    SocketAddress peer, SocketAddress client, ApplicationTarget target) {
+    SocketAddress peer, SocketAddress client, ApplicationTarget target,
+    std::vector<tls::CertificateId> certificates) {
   auto judged = std::make_unique<PodProxy::Judged>(
-      proxy, policy::Connection{identity, client.ip, target.address});
+      proxy, policy::Connection{identity, client.ip, target.address}, std::move(certificates));
   if (Result<void> allowed = judged->judge(*own); !allowed) {
     co_return std::unexpected(ApplicationError{std::move(allowed.error()), Flag::kDenied});
   }

@@ -34,9 +34,10 @@ struct ApplicationError {
 };
 
 // Judges a connection to the pod and connects to its application, as `client` (port 0: any port of
-// that address; `peer` is what the header says).
+// that address; `peer` is what the header says). `certificates`: the peer's, see PodProxy::Judged.
 runtime::Task<std::expected<Application, ApplicationError>> open_application(
     PodProxy& proxy, std::shared_ptr<const learn::Workload> own, std::optional<SpiffeId> identity,
-    SocketAddress peer, SocketAddress client, ApplicationTarget target);
+    SocketAddress peer, SocketAddress client, ApplicationTarget target,
+    std::vector<tls::CertificateId> certificates = {});
 
 }  // namespace weft::node

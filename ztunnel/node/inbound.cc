@@ -25,6 +25,7 @@ struct Tunnel {
   PodProxy& proxy;
   SocketAddress peer;   // the other node's end
   SocketAddress local;  // pod IP and 15008
+  const std::vector<tls::CertificateId>& certificates;
 };
 
 // `early`: before it was known who talks to whom.
@@ -101,8 +102,9 @@ Task<std::expected<Application, ConnectFailure>> connect_phases(
       source && source->identity == incoming.peer()) {
     report.source(source);
   }
-  auto application = co_await open_application(tunnel.proxy, std::move(*own), incoming.peer(),
-                                               tunnel.peer, {tunnel.peer.ip, 0}, *target);
+  auto application =
+      co_await open_application(tunnel.proxy, std::move(*own), incoming.peer(), tunnel.peer,
+                                {tunnel.peer.ip, 0}, *target, tunnel.certificates);
   if (!application) co_return late_failure(std::move(application.error()));
   co_return std::move(*application);
 }
@@ -165,7 +167,8 @@ Task<void> serve_tunnel(PodProxy& proxy, std::unique_ptr<SocketStream> transport
     report.failed_early(tls.error(), Flag::kTlsFailure);
     co_return;
   }
-  const Tunnel tunnel{proxy, peer, local};
+  PodProxy::InboundTunnel watched(proxy, (*tls)->peer().certificates, {});
+  const Tunnel tunnel{proxy, peer, local, watched.certificates};
   const std::string who = (*tls)->peer().identity ? (*tls)->peer().identity->to_string() : "nobody";
   auto connection = hbone::ServerConnection::make(
       proxy.context().loop, std::move(*tls),
@@ -177,8 +180,8 @@ Task<void> serve_tunnel(PodProxy& proxy, std::unique_ptr<SocketStream> transport
         report.failed_early(Error(error).in("peer " + who), Flag::kH2HandshakeFailure);
       });
   hbone::ServerConnection* server = connection.get();
-  const PodProxy::Breakable whole(
-      proxy, [server] { server->abort(); }, [server] { server->drain(); });
+  watched.abort = [server] { server->abort(); };
+  const PodProxy::Breakable whole(proxy, watched.abort, [server] { server->drain(); });
   co_await connection->run();
 }
 

@@ -154,19 +154,51 @@ Task<Result<std::unique_ptr<SocketStream>>> PodProxy::dial_from_pod(SocketAddres
 void PodProxy::rejudge(const learn::State& state) {
   const std::shared_ptr<const learn::Workload> own = state.workload_of_pod(pod().ns, pod().name);
   if (!own) return;  // the pod is leaving: its listeners go with it
-  // An abort lets a connection end, which takes it out of the set: go through a copy.
+  reject([&](const Judged& judged) -> std::optional<Error> {
+    Result<void> allowed = authorize_inbound(state, *own, judged.connection_);
+    if (allowed) return std::nullopt;
+    return std::move(allowed.error()).in("connection closed due to policy change");
+  });
+}
+
+void PodProxy::break_revoked(const tls::RevocationList& revoked) {
+  reject([&](const Judged& judged) -> std::optional<Error> {
+    if (!revoked.revokes_any(judged.certificates_)) return std::nullopt;
+    return tls::revoked_error(judged.connection_.source->to_string());
+  });
+  // One without connections is ended as well: nobody revoked may open any.
+  const std::set<InboundTunnel*> open = tunnels_;
+  for (InboundTunnel* tunnel : open) {
+    if (tunnels_.contains(tunnel) && revoked.revokes_any(tunnel->certificates)) tunnel->abort();
+  }
+  pool_.break_revoked(revoked);
+}
+
+// `why`: Judged -> the reason, if there is one. An abort lets a connection end, which takes it out
+// of the set: goes through a copy.
+template <class Test>
+void PodProxy::reject(Test why) {
   const std::set<Judged*> open = judged_;
   for (Judged* judged : open) {
     if (!judged_.contains(judged)) continue;
-    if (Result<void> allowed = authorize_inbound(state, *own, judged->connection_); !allowed) {
-      judged->rejected_ = std::move(allowed.error()).in("connection closed due to policy change");
-      if (judged->abort_) judged->abort_();
-    }
+    std::optional<Error> reason = why(*judged);
+    if (!reason) continue;
+    judged->rejected_ = std::move(reason);
+    if (judged->abort_) judged->abort_();
   }
 }
 
-PodProxy::Judged::Judged(PodProxy& proxy, policy::Connection connection)
-    : proxy_(proxy), connection_(std::move(connection)) {
+PodProxy::InboundTunnel::InboundTunnel(PodProxy& of, std::vector<tls::CertificateId> peers,
+                                       std::function<void()> end)
+    : proxy(of), certificates(std::move(peers)), abort(std::move(end)) {
+  proxy.tunnels_.insert(this);
+}
+
+PodProxy::InboundTunnel::~InboundTunnel() { proxy.tunnels_.erase(this); }
+
+PodProxy::Judged::Judged(PodProxy& proxy, policy::Connection connection,
+                         std::vector<tls::CertificateId> certificates)
+    : proxy_(proxy), connection_(std::move(connection)), certificates_(std::move(certificates)) {
   proxy_.judged_.insert(this);
 }
 

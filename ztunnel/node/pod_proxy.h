@@ -103,6 +103,8 @@ class PodProxy {
   // Connections that are open now; a Report is one. Reports keep it.
   std::unordered_set<const Report*>& open_connections() { return open_connections_; }
 
+  // Tunnels of peers that have been revoked are broken, in both directions.
+  void break_revoked(const tls::RevocationList& revoked);
   // Connections to this pod are judged again by a new state; what is no longer allowed is broken.
   void rejudge(const learn::State& state);
 
@@ -110,14 +112,19 @@ class PodProxy {
   // falls between that and its opening. Unregisters itself.
   class Judged {
    public:
-    Judged(PodProxy& proxy, policy::Connection connection);
+    // `certificates`: of the peer, where it came through a tunnel and CRLs are kept.
+    Judged(PodProxy& proxy, policy::Connection connection,
+           std::vector<tls::CertificateId> certificates = {});
     ~Judged();
     Judged(const Judged&) = delete;
     Judged& operator=(const Judged&) = delete;
     // The first judgement, by the present state.
     Result<void> judge(const learn::Workload& own);
     // From now on a change that refuses it calls this.
-    void on_rejection(std::function<void()> abort) { abort_ = std::move(abort); }
+    void on_rejection(std::function<void()> abort) {
+      abort_ = std::move(abort);
+      if (rejected_) abort_();  // meanwhile
+    }
     // Why it is not allowed any more, if that is how it ended.
     const std::optional<Error>& rejected() const { return rejected_; }
 
@@ -125,6 +132,7 @@ class PodProxy {
     friend class PodProxy;
     PodProxy& proxy_;
     policy::Connection connection_;
+    std::vector<tls::CertificateId> certificates_;
     std::function<void()> abort_;
     std::optional<Error> rejected_;
   };
@@ -140,6 +148,18 @@ class PodProxy {
 
    private:
     PodProxy* proxy_;
+  };
+
+  // A tunnel that others opened to this pod, for break_revoked(). Unregisters itself.
+  struct InboundTunnel {
+    InboundTunnel(PodProxy& of, std::vector<tls::CertificateId> peers, std::function<void()> end);
+    ~InboundTunnel();
+    InboundTunnel(const InboundTunnel&) = delete;
+    InboundTunnel& operator=(const InboundTunnel&) = delete;
+
+    PodProxy& proxy;
+    std::vector<tls::CertificateId> certificates;
+    std::function<void()> abort;
   };
 
   // Something that stop() must be able to break, held by a guest. Unregisters itself.
@@ -167,6 +187,8 @@ class PodProxy {
     std::vector<std::unique_ptr<runtime::Acceptor>> acceptors;
     std::vector<std::unique_ptr<DnsSocket>> dns;
   };
+  template <class Test>
+  void reject(Test why);
   void for_each_breakable(std::function<void()> Breakable::* call);
   runtime::Task<void> retire_listeners(Listeners& listeners);
   runtime::Task<void> serve(runtime::Task<void> connection);  // as a guest
@@ -178,6 +200,7 @@ class PodProxy {
   std::set<Breakable*> breakables_;
   std::set<Judged*> judged_;
   std::unordered_set<const Report*> open_connections_;
+  std::set<InboundTunnel*> tunnels_;
   size_t guests_ = 0;
   runtime::Event quiet_;  // woken when a stopping proxy's last guest has left
   bool stopping_ = false;

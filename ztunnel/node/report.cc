@@ -2,6 +2,7 @@
 
 #include "ztunnel/hbone/headers.h"
 #include "ztunnel/node/pod_proxy.h"
+#include "ztunnel/tls/revocation.h"
 
 namespace weft::node {
 namespace {
@@ -32,6 +33,11 @@ telemetry::WorkloadLabels labels_of(const learn::Workload* workload,
 // word.
 bool is_ordinary_end(Code code) {
   return code == Code::kReset || code == Code::kClosed || code == Code::kCancelled;
+}
+
+// That a peer was revoked counts as such, wherever it showed.
+Flag flag_of(const Error& error, Flag flag) {
+  return tls::is_about_revocation(error) ? Flag::kCertRevoked : flag;
 }
 
 }  // namespace
@@ -103,8 +109,15 @@ void Report::opened() {
 }
 
 void Report::closed(const std::optional<Error>& broken) {
-  if (bytes.counters) bytes.counters->closed();
-  if (broken && !is_ordinary_end(broken->code)) {
+  const bool revoked = broken && tls::is_about_revocation(*broken);
+  if (revoked) {
+    telemetry::ConnectionCounters series = counters(Flag::kCertRevoked);
+    series.failed();
+    series.closed();
+  } else if (bytes.counters) {
+    bytes.counters->closed();
+  }
+  if (broken && (revoked || !is_ordinary_end(broken->code))) {
     finish(*broken);
   } else {
     finish(std::nullopt);
@@ -112,12 +125,12 @@ void Report::closed(const std::optional<Error>& broken) {
 }
 
 void Report::failed(const Error& error, Flag flag) {
-  count_failure(flag);
+  count_failure(flag_of(error, flag));
   finish(error);
 }
 
 void Report::failed_early(const Error& error, Flag flag) {
-  count_failure(flag);
+  count_failure(flag_of(error, flag));
   finished_ = true;
   telemetry::log_connection_failed(record.source.address, original_, record.direction, error);
 }

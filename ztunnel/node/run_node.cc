@@ -51,6 +51,12 @@ const std::vector<weft::Flag>& known_flags() {
       {.name = "workers", .value = "N", .help = "worker threads; 0: one a core", .fallback = "0"},
       {.name = "backend", .value = "uring|epoll|best", .help = "event loop", .fallback = "best"},
       {.name = "trust-domain", .value = "NAME", .fallback = "cluster.local"},
+      {.name = "trust-domain-aliases",
+       .value = "NAME,..",
+       .help = "clients of these are accepted, too"},
+      {.name = "crl",
+       .value = "FILE",
+       .help = "certificates in these CRLs (PEM, or one in DER) are refused; followed"},
       {.name = "cluster-domain",
        .value = "NAME",
        .help = "the DNS domain of the cluster's services",
@@ -124,6 +130,8 @@ learn::LearnerConfig learner_config(const Flags& flags, int64_t certificate_ttl_
   config.token_file = flags.get("token");
   config.zds_socket = flags.get("zds-socket");
   config.snapshot_file = flags.get("snapshot");
+  config.crl_file = flags.get("crl");
+  config.trust_domain_aliases = flags.list("trust-domain-aliases");
   config.certificate_ttl = std::chrono::seconds(certificate_ttl_s);
   return config;
 }

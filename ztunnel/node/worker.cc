@@ -86,6 +86,16 @@ void Worker::state_changed() {
   }
 }
 
+void Worker::trust_changed() {
+  const std::shared_ptr<const tls::RevocationList> revoked = view_->trust().revoked;
+  if (!revoked) return;
+  for (const auto& [uid, proxy] : proxies_) proxy->break_revoked(*revoked);
+  const std::set<PodProxy*> draining = draining_;
+  for (PodProxy* proxy : draining) {
+    if (draining_.contains(proxy)) proxy->break_revoked(*revoked);
+  }
+}
+
 Task<void> Worker::stop_proxy(std::unique_ptr<PodProxy> proxy, std::chrono::milliseconds limit,
                               Error reason) {
   PodProxy* raw = proxy.get();

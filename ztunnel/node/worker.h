@@ -36,6 +36,7 @@ class Worker final : public learn::PodObserver {
   void pod_removed(const std::string& uid) override;
   void identity_renewed(const SpiffeId& identity) override;
   void state_changed() override;
+  void trust_changed() override;
 
  private:
   runtime::Task<void> stop_all(std::chrono::milliseconds limit, std::function<void()> stopped);

@@ -30,12 +30,12 @@ enum class Role { kMeshClient, kMeshServer, kControlClient };
 // What one handshake expects of the peer, and what came of it.
 struct Verification {
   Role role = Role::kMeshClient;
-  std::vector<SpiffeId> any_of;  // kMeshClient
-  std::string trust_domain;      // kMeshServer
+  std::vector<SpiffeId> any_of;        // kMeshClient
+  std::string trust_domain;            // kMeshServer
   std::shared_ptr<const Trust> trust;  // mesh: never null
-  std::string server_name;         // kControlClient
-  std::optional<SpiffeId> proven;  // out, mesh
-  std::string refusal;             // out: why the peer's certificate was refused
+  std::string server_name;             // kControlClient
+  std::optional<SpiffeId> proven;      // out, mesh
+  std::string refusal;                 // out: why the peer's certificate was refused
   // Out, where revocation is asked for: what a CRL may name.
   std::vector<CertificateId> certificates;
 };

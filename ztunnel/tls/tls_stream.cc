@@ -40,6 +40,7 @@ class Stream final : public TlsStream {
     transport_->abort();
   }
   const Peer& peer() const override { return peer_; }
+  const Trust& trust() const { return *context_->impl().trust; }
 
  private:
   Task<Result<void>> handshake_steps();
@@ -163,6 +164,12 @@ Task<Result<std::unique_ptr<TlsStream>>> establish(runtime::Loop& loop,
   auto stream =
       std::make_unique<Stream>(loop, std::move(transport), std::move(context), std::move(session));
   CO_TRY(co_await stream->handshake());
+  // The list may have been replaced since the peer was judged, and nobody watches this stream yet.
+  const RevocationList* revoked = stream->trust().revoked.get();
+  if (revoked != nullptr && revoked->revokes_any(stream->peer().certificates)) {
+    stream->abort();
+    co_return Fail(revoked_error(stream->peer().identity->to_string()));
+  }
   co_return std::unique_ptr<TlsStream>(std::move(stream));
 }
 
