@@ -18,7 +18,8 @@ constexpr size_t kDnsQueryBytesMax = 4096;
 
 // Answers one DNS query out of the zone, with authority: A and AAAA records for names in it, no
 // data for other types, NXDOMAIN for other names. Nothing is asked upstream: the sandbox has no
-// outside. Malformed: FORMERR where there is a header to answer to, else nothing. Pure.
+// outside. Malformed: FORMERR where there is a header to answer to, else nothing. Longer than
+// `answer_bytes_max` only as far as the query's EDNS says. Pure.
 std::optional<std::string> answer_dns(std::string_view query, const Zone& zone,
                                       size_t answer_bytes_max);
 

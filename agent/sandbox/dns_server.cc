@@ -3,6 +3,7 @@
 #include "agent/sandbox/layout.h"
 #include "agent/sandbox/netns.h"
 #include "ztunnel/base/log.h"
+#include "ztunnel/dns/framing.h"
 #include "ztunnel/runtime/socket.h"
 
 #include <poll.h>
@@ -39,28 +40,20 @@ void answer_one(int socket, const CurrentZone& zone, bool& drained) {
                reinterpret_cast<sockaddr*>(&from), from_length);
 }
 
-// RFC 1035 section 4.2.2: each message behind its length in two bytes.
 runtime::Task<Result<void>> serve_client(runtime::Loop& loop, runtime::SocketStream& stream,
                                          const CurrentZone& zone) {
-  std::string pending;
+  dns::Deframer queries;
   while (true) {
     const runtime::Buffer more = CO_TRY(co_await stream.read());
     if (more.empty()) co_return Result<void>();
-    pending.append(more.text());
-    while (pending.size() >= 2) {
-      const size_t length =
-          (static_cast<unsigned char>(pending[0]) << 8U) | static_cast<unsigned char>(pending[1]);
-      if (length > kDnsQueryBytesMax) co_return fail(Code::kLimit, "a DNS query over 4 KiB");
-      if (pending.size() < 2 + length) break;
-      const auto answer =
-          answer_dns(std::string_view(pending).substr(2, length), *zone(), kDnsTcpBytesMax);
-      pending.erase(0, 2 + length);
+    queries.push(more.text());
+    while (const std::optional<std::string> query = queries.next()) {
+      const auto answer = answer_dns(*query, *zone(), kDnsTcpBytesMax);
       if (!answer) co_return fail(Code::kInvalid, "not a DNS query");
-      std::string framed;
-      framed += static_cast<char>(answer->size() >> 8U);
-      framed += static_cast<char>(answer->size() & 0xffU);
-      framed += *answer;
-      CO_TRY(co_await stream.write(loop.buffers().copy_of(framed)));
+      CO_TRY(co_await stream.write(loop.buffers().copy_of(dns::framed(*answer))));
+    }
+    if (queries.pending().size() > kDnsQueryBytesMax) {
+      co_return fail(Code::kLimit, "a DNS query over 4 KiB");
     }
   }
 }

@@ -1,6 +1,6 @@
 """DNS in the pods: a server, and clients that ask as C libraries do. Its messages are dnspython's.
 
-    serve                     UDP and TCP on 0.0.0.0:53; one line of JSON for each query
+    serve                     UDP and TCP on 0.0.0.0:53 and [::]:53; one line of JSON for each query
     unconnected NAME SERVER.. one socket asks every server at once, as musl does
     connected NAME SERVER     one connected socket, as glibc does
     again NAME SERVER SECONDS one query, sent once, and one answer waited for
@@ -71,10 +71,29 @@ class TcpServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
 
 
+class V6Only:
+    address_family = socket.AF_INET6
+
+    def server_bind(self):
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        super().server_bind()
+
+
+class UdpServer6(V6Only, socketserver.ThreadingUDPServer):
+    pass
+
+
+class TcpServer6(V6Only, TcpServer):
+    pass
+
+
 def serve():
-    udp = socketserver.ThreadingUDPServer(("0.0.0.0", 53), Udp)
-    threading.Thread(target=udp.serve_forever, daemon=True).start()
-    TcpServer(("0.0.0.0", 53), Tcp).serve_forever()
+    servers = [socketserver.ThreadingUDPServer(("0.0.0.0", 53), Udp), TcpServer(("0.0.0.0", 53), Tcp)]
+    if socket.has_ipv6:
+        servers += [UdpServer6(("::", 53), Udp), TcpServer6(("::", 53), Tcp)]
+    for server in servers[1:]:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    servers[0].serve_forever()
 
 
 def addresses(wire):
@@ -83,7 +102,8 @@ def addresses(wire):
 
 
 def unconnected(name, *servers):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    family = socket.AF_INET6 if ":" in servers[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.settimeout(5)
         queries = {}
         for server in servers:
@@ -98,11 +118,11 @@ def unconnected(name, *servers):
         return seen
 
 
-def connected(name, server, family=socket.AF_INET, kind="A"):
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+def connected(name, server):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(5)
         sock.connect((server, 53))
-        sock.send(dns.message.make_query(name, kind).to_wire())
+        sock.send(dns.message.make_query(name, "A").to_wire())
         return addresses(sock.recv(65535))
 
 

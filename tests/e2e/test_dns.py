@@ -280,5 +280,51 @@ class Dns(Suite):
         eventually(lambda: self.data(self.dig("s1.mesh.svc.cluster.local", server=self.r1)) == [self.vip], within=40)
 
 
+class DnsOfBothFamilies(Suite):
+    tag = "dns6"
+    more = ("--ip-families", "dual")
+    objects = [mesh_namespace("mesh"), namespace("plain"), account("c1", "mesh"), account("s1", "mesh"),
+               client("c1", "mesh", "node-1"), server("s1", "mesh", "node-2"), dns_server("r1", "plain", "node-2"),
+               service("s1", "mesh", {"app": "s1"}, [(80, 8080)], ipFamilyPolicy="RequireDualStack"),
+               service("four", "mesh", {"app": "s1"}, [(80, 8080)], ipFamilies=["IPv4"]),
+               service("bare", "mesh", {"app": "s1"}, [(80, 8080)], ipFamilyPolicy="RequireDualStack",
+                       clusterIP="None")]
+
+    def dig(self, name, kind, server, *options):
+        done = self.box.exec("c1", "dig", f"@{server}", "+tries=1", "+time=8", *options, name, kind)
+        return sorted(record[3] for record in parse_dig(done.stdout)["answer"])
+
+    def test_by_either_family_for_either_family(self):
+        ips = {kind: [one["ip"] for one in self.box.get("pod", "s1", "mesh")["status"]["podIPs"]
+                      if (":" in one["ip"]) == (kind == "AAAA")] for kind in ("A", "AAAA")}
+        vips = {kind: [ip for ip in self.box.get("service", "s1", "mesh")["spec"]["clusterIPs"]
+                       if (":" in ip) == (kind == "AAAA")] for kind in ("A", "AAAA")}
+        resolvers = [one["ip"] for one in self.box.get("pod", "r1", "plain")["status"]["podIPs"]]
+        self.assertEqual(sorted(":" in ip for ip in resolvers), [False, True])
+        eventually(lambda: self.dig("s1.mesh.svc.cluster.local", "A", resolvers[0]) == vips["A"])
+        for resolver in resolvers:
+            for options in ((), ("+tcp",)):
+                for kind in ("A", "AAAA"):
+                    with self.subTest(resolver=resolver, options=options, kind=kind):
+                        self.assertEqual(self.dig("s1.mesh.svc.cluster.local", kind, resolver, *options), vips[kind])
+                        self.assertEqual(self.dig("bare.mesh.svc.cluster.local", kind, resolver, *options), ips[kind])
+                self.assertEqual(self.dig("four.mesh.svc.cluster.local", "AAAA", resolver, *options), [])
+                forwarded = "192.0.2.153" if options else "192.0.2.53"
+                self.assertEqual(self.dig("www.example.test", "A", resolver, *options), [forwarded])
+
+    def test_v4_mapped_sockets_and_one_socket_to_both(self):
+        vip = self.box.get("service", "s1", "mesh")["spec"]["clusterIPs"]
+        v4 = next(ip for ip in vip if ":" not in ip)
+        resolvers = [one["ip"] for one in self.box.get("pod", "r1", "plain")["status"]["podIPs"]]
+        mapped = ["::ffff:" + ip if ":" not in ip else ip for ip in resolvers]
+        for name, expected in (("s1.mesh.svc.cluster.local", v4), ("www.example.test", "192.0.2.53")):
+            done = self.box.exec("c1", PYTHON, DNS_PEER, "unconnected", name, *mapped)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            seen = json.loads(done.stdout)
+            self.assertEqual({one["from"] for one in seen}, set(mapped))
+            for one in seen:
+                self.assertEqual((one["from"], one["port"], one["addresses"]), (one["meant"], 53, [expected]))
+
+
 if __name__ == "__main__":
     harness.main()
