@@ -35,7 +35,8 @@ using runtime::Task;
 
 constexpr std::chrono::milliseconds kRestartDelayMin{200};
 constexpr std::chrono::milliseconds kRestartDelayMax{5'000};
-constexpr std::chrono::seconds kRanWell{10};
+// What dies later was not stopped by a mistake at its start.
+constexpr std::chrono::seconds kRanWell{1};
 constexpr std::chrono::milliseconds kNeedsTurn{50};
 constexpr std::chrono::milliseconds kRequestTurn{50};
 constexpr std::chrono::seconds kReadyTimeout{30};
