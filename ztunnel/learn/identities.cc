@@ -123,8 +123,21 @@ void Identities::stop() {
   pause_.wake();
 }
 
+// The wall clock may have been set back: what was to happen in a minute must not wait for a day.
+void Identities::allow_for_clock(TimePoint now) {
+  for (auto& [identity, entry] : entries_) {
+    TimePoint latest = now + kBackoffMax;
+    if (entry.credentials != nullptr && !entry.failure) {
+      const auto half_life = (entry.credentials->not_after - entry.credentials->not_before) / 2;
+      latest = now + std::max<TimePoint::duration>(half_life, kRenewGapMin);
+    }
+    entry.next_attempt = std::min(entry.next_attempt, latest);
+  }
+}
+
 void Identities::start_due() {
   const TimePoint now = options_.clock();
+  allow_for_clock(now);
   // Those without a certificate go first: somebody may be waiting for them.
   for (const bool renewals : {false, true}) {
     std::vector<std::pair<SpiffeId, uint64_t>> due;

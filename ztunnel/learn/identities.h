@@ -75,6 +75,7 @@ class Identities {
     std::string asked_for_roots;  // those for which it was asked again
   };
 
+  void allow_for_clock(TimePoint now);
   void start_due();
   std::chrono::milliseconds time_to_next() const;
   runtime::Task<void> attempt(SpiffeId identity, uint64_t generation);

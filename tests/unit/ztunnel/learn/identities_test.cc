@@ -113,6 +113,9 @@ class IdentitiesTest : public ::testing::TestWithParam<runtime::Backend> {
   Task<void> failure_and_retry();
   Task<void> renewal();
   Task<void> renewal_fails();
+  Task<void> clock_set_back_while_failing();
+  Task<void> clock_set_back();
+  Task<void> clock_set_forward();
   Task<void> bounded();
   Task<void> forgotten_in_flight();
   Task<void> restored();
@@ -197,6 +200,50 @@ Task<void> IdentitiesTest::renewal_fails() {
   EXPECT_EQ(state_of(kA), "failed: away");
 }
 TEST_P(IdentitiesTest, KeepsAValidCertificateWhileTheCaFails) { run(renewal_fails()); }
+
+// The CA failed, and then the clock was set back by a day.
+Task<void> IdentitiesTest::clock_set_back_while_failing() {
+  authority_.failure = Error(Code::kUnavailable, "away");
+  identities_->want(kA);
+  CO_ASSERT_TRUE(co_await eventually(*loop_, [&] { return sink_.failed.size() == 1; }));
+  advance(-seconds(86'400));
+  authority_.failure.reset();
+  EXPECT_EQ(std::ranges::count(authority_.asked, kA), 1);
+  advance(seconds(151));
+  CO_ASSERT_TRUE(co_await eventually(*loop_, [&] { return state_of(kA) == "available"; }));
+}
+TEST_P(IdentitiesTest, AClockSetBackDelaysNoRetry) { run(clock_set_back_while_failing()); }
+
+// A day behind, a certificate is renewed when half its life has really passed, not a day later.
+Task<void> IdentitiesTest::clock_set_back() {
+  identities_->want(kA);
+  CO_ASSERT_TRUE(co_await eventually(*loop_, [&] { return sink_.issued_to(kA).size() == 1; }));
+  advance(-seconds(86'400));
+  EXPECT_EQ(state_of(kA), "available");
+  advance(seconds(1'700));
+  EXPECT_EQ(std::ranges::count(authority_.asked, kA), 1);
+  advance(seconds(200));
+  CO_ASSERT_TRUE(co_await eventually(*loop_, [&] { return sink_.issued_to(kA).size() == 2; }));
+}
+TEST_P(IdentitiesTest, AClockSetBackDelaysNoRenewal) { run(clock_set_back()); }
+
+// Past the end of the certificate: it is not used any more, and the CA asked at once.
+Task<void> IdentitiesTest::clock_set_forward() {
+  identities_->want(kA);
+  CO_ASSERT_TRUE(co_await eventually(*loop_, [&] { return sink_.issued_to(kA).size() == 1; }));
+  authority_.gate.reset();
+  advance(seconds(86'400));
+  EXPECT_EQ(state_of(kA), "waiting");
+  EXPECT_EQ(std::ranges::count(authority_.asked, kA), 2);
+  authority_.valid_for = seconds(2 * 86'400);
+  authority_.gate.set();
+  CO_ASSERT_TRUE(co_await eventually(*loop_, [&] { return state_of(kA) == "available"; }));
+  // And back again: the new one is kept.
+  advance(-seconds(86'400));
+  EXPECT_EQ(state_of(kA), "available");
+  EXPECT_EQ(sink_.issued_to(kA).size(), 2U);
+}
+TEST_P(IdentitiesTest, AClockSetForwardRenewsAtOnce) { run(clock_set_forward()); }
 
 Task<void> IdentitiesTest::bounded() {
   authority_.gate.reset();

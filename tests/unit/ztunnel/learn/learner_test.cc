@@ -5,6 +5,7 @@
 #include "tests/unit/ztunnel/learn/fake_control.h"
 #include "ztunnel/learn/parking.h"
 #include "ztunnel/learn/snapshot.h"
+#include "ztunnel/learn/state_data.h"
 #include "ztunnel/learn/view.h"
 
 #include <fcntl.h>
@@ -45,6 +46,10 @@ class Observer final : public PodObserver {
   bool saw(const std::string& event) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, kLong, [&] { return std::ranges::count(events_, event) > 0; });
+  }
+  int count(const std::string& event) {
+    const std::scoped_lock lock(mutex_);
+    return static_cast<int>(std::ranges::count(events_, event));
   }
 
  private:
@@ -348,6 +353,68 @@ TEST_P(LearnerTest, ComesBackTellingWhatItHas) {
   control_.push(removed);
   EXPECT_TRUE(ztunnel_->status_becomes([](const auto& s) { return s.workloads == 0; }));
   EXPECT_TRUE(ztunnel_->status().control_connected);
+}
+
+// Each is acknowledged; the workers get far fewer States, and the last of them is right.
+TEST_P(LearnerTest, AStormOfUpdates) {
+  constexpr int kUpdates = 2'000;
+  start();
+  agent_->accept();
+  subscriptions();
+  push_pod_a();
+  for (int i = 0; i < kUpdates; ++i) {
+    DeltaResponse pods = addresses();
+    add_pod(pods, "a", static_cast<char>(1 + i % 100), "", std::to_string(i));
+    if (i == kUpdates / 2) {
+      DeltaResponse policies = authorizations();
+      add_policy(policies, "p", "action: DENY rules {}");
+      control_.push(policies);
+    }
+    control_.push(pods);
+  }
+  for (int i = 0; i < kUpdates + 3; ++i) EXPECT_FALSE(next_answer().has_error_detail());
+  const auto last = IpAddress::v4(0x0a000000 + 1 + (kUpdates - 1) % 100);
+  EXPECT_NE(ztunnel_->state_with([&](const State& state) {
+              return state.workload_by_ip(last) != nullptr && state.data().policies.size() == 1;
+            }),
+            nullptr);
+  EXPECT_LT(ztunnel_->observer().count("state"), kUpdates / 4);
+}
+
+// Another control that knows less, and other versions: its word holds from then on.
+TEST_P(LearnerTest, AnotherControlThatDisagrees) {
+  start();
+  agent_->accept();
+  subscriptions();
+  DeltaResponse policies = authorizations();
+  add_policy(policies, "p", "action: DENY rules {} scope: WORKLOAD_SELECTOR");
+  control_.push(policies);
+  DeltaResponse pods = addresses();
+  add_pod(pods, "a", 1, "authorization_policies: 'shop/p'", "v9");
+  add_pod(pods, "b", 2, "", "v9");
+  control_.push(pods);
+  next_answer();
+  next_answer();
+  control_.stop();
+  ASSERT_TRUE(ztunnel_->status_becomes([](const auto& s) { return !s.control_connected; }));
+  control_.start();
+  subscriptions();
+  // It does not know the policy; the workload that names it is still the first control's.
+  DeltaResponse gone = authorizations();
+  gone.add_removed_resources("shop/p");
+  control_.push(gone);
+  next_answer();
+  auto state = ztunnel_->state_with([](const State&) { return true; });
+  EXPECT_EQ(state->policies_for(*state->workload_of_pod("shop", "a"))->size(), 1U) << "denied still";
+  DeltaResponse other = addresses();
+  add_pod(other, "a", 3, "", "v1");
+  other.add_removed_resources(pod_uid("b"));
+  control_.push(other);
+  state = ztunnel_->state_with(
+      [](const State& now) { return now.workload_of_pod("shop", "b") == nullptr; });
+  ASSERT_NE(state, nullptr);
+  EXPECT_TRUE(state->policies_for(*state->workload_of_pod("shop", "a"))->empty());
+  EXPECT_EQ(state->workload_by_ip(IpAddress::v4(0x0a000001)), nullptr);
 }
 
 // kill -9 of a ztunnel while control is away costs neither configuration nor identities.

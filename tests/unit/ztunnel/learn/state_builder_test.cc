@@ -202,6 +202,36 @@ TEST_F(Builder, WrongAddressesAreRefusedByNameAndTheOthersApplied) {
   EXPECT_FALSE(builder_.versions(kAddressType).contains("x"));
 }
 
+// Control does not do this; what counts is that nothing is left over and the last word holds.
+TEST_F(Builder, ANameThatComesTwiceInOneResponse) {
+  DeltaResponse policies = authorizations();
+  add_policy(policies, "p", "scope: WORKLOAD_SELECTOR action: DENY rules {}");
+  builder_.apply(policies);
+  DeltaResponse twice = addresses();
+  add_pod(twice, "b", 7, "authorization_policies: 'shop/p'", "1");
+  add_pod(twice, "b", 8, "", "2");
+  EXPECT_THAT(builder_.apply(twice), IsEmpty());
+  auto state = builder_.publish();
+  EXPECT_EQ(state->workload_by_ip(pod_ip(7)), nullptr);
+  ASSERT_NE(state->workload_by_ip(pod_ip(8)), nullptr);
+  EXPECT_THAT(state->workload_by_ip(pod_ip(8))->authorization_policies, IsEmpty());
+  EXPECT_EQ(builder_.versions(kAddressType).at(pod_uid("b")), "2");
+  // No workload names it any more, so it goes at once.
+  DeltaResponse gone = authorizations();
+  gone.add_removed_resources("shop/p");
+  builder_.apply(gone);
+  EXPECT_TRUE(builder_.publish()->data().policies.empty());
+
+  DeltaResponse both = addresses();
+  add_pod(both, "c", 9);
+  both.add_removed_resources(pod_uid("c"));
+  both.add_removed_resources(pod_uid("c"));
+  both.add_removed_resources(pod_uid("nobody"));
+  builder_.apply(both);
+  EXPECT_EQ(builder_.publish()->workload_by_ip(pod_ip(9)), nullptr);
+  EXPECT_FALSE(builder_.versions(kAddressType).contains(pod_uid("c")));
+}
+
 TEST_F(Builder, AResponseOfAnotherTypeIsRefused) {
   DeltaResponse response;
   response.set_type_url("type.googleapis.com/envoy.config.Cluster");
