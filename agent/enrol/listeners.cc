@@ -93,21 +93,27 @@ Result<Fd> open_kind(weft_listener kind, const std::string& interface) {
 
 bool kernel_has_ipv6() { return static_cast<bool>(Fd(::socket(AF_INET6, SOCK_STREAM, 0))); }
 
-// What an application accepts from ztunnel's inner leg gets the leg's mark, and so answers over lo.
-Result<void> accept_marks() {
-  constexpr const char* kPath = "/proc/sys/net/ipv4/tcp_fwmark_accept";
-  const Fd file(open(kPath, O_WRONLY | O_CLOEXEC));
-  if (!file || write(file.get(), "1", 1) != 1) {
-    return fail_errno(errno, std::string("writing 1 to ") + kPath + " inside the pod");
-  }
-  return {};
+Result<void> switch_on(const char* sysctl) {
+  const std::string path = std::string("/proc/sys/net/") + sysctl;
+  const Fd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (file && write(file.get(), "1", 1) == 1) return {};
+  return fail_errno(errno, "writing 1 to " + path + " inside the pod");
+}
+
+// What answers a marked segment has its mark, and so goes the same way over lo: an application's
+// segments on ztunnel's inner leg, and resets where nobody listens. Without the latter, one who
+// connects to a port that nobody serves would wait until somebody's patience ends.
+Result<void> reflect_marks(bool has_v6) {
+  TRY(switch_on("ipv4/tcp_fwmark_accept"));
+  TRY(switch_on("ipv4/fwmark_reflect"));
+  return has_v6 ? switch_on("ipv6/fwmark_reflect") : Result<void>();
 }
 
 }  // namespace
 
 Result<Listeners> open_listeners(const std::string& interface, Listeners present) {
-  TRY(accept_marks());
   const bool has_v6 = kernel_has_ipv6();
+  TRY(reflect_marks(has_v6));
   for (uint32_t number = 0; number < WEFT_LISTENER_KINDS; ++number) {
     const auto kind = static_cast<weft_listener>(number);
     if (present[kind] || (is_v6(kind) && !has_v6)) continue;

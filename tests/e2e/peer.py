@@ -169,8 +169,17 @@ def start(call, *args):
     threading.Thread(target=call, args=args, daemon=True).start()
 
 
+def echo_datagrams(port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("0.0.0.0", port))
+        while True:
+            text, sender = server.recvfrom(2048)
+            server.sendto(text, sender)
+
+
 def serve():
     has_v6 = pathlib.Path("/proc/net/if_inet6").exists()
+    start(echo_datagrams, 443)  # where QUIC would be
     for port, handle in SERVERS.items():
         for v6 in [False, True][:1 + has_v6]:
             start(listen, listener_on(port, v6), handle)

@@ -50,6 +50,27 @@ std::string label(const std::vector<Header>& headers, std::string_view name) {
   return value.size() <= kLabelBytesMax && plain ? std::string(value) : std::string();
 }
 
+// The value of one parameter ("host=") of the first element, unquoted; empty where it is not there.
+std::string_view forwarded_parameter(std::string_view forwarded, std::string_view name) {
+  forwarded = forwarded.substr(0, forwarded.find(','));  // of a quoted comma nothing is asked here
+  while (!forwarded.empty()) {
+    std::string_view pair = forwarded.substr(0, forwarded.find(';'));
+    forwarded.remove_prefix(std::min(pair.size() + 1, forwarded.size()));
+    pair.remove_prefix(std::min(pair.find_first_not_of(' '), pair.size()));
+    const bool named = pair.size() > name.size() &&
+                       std::ranges::equal(pair.substr(0, name.size()), name, [](char a, char b) {
+                         return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b;
+                       });
+    if (!named) continue;
+    std::string_view value = pair.substr(name.size());
+    if (value.size() >= 2 && value.starts_with('"') && value.ends_with('"')) {
+      value = value.substr(1, value.size() - 2);
+    }
+    return value;
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> check_authority(std::string_view authority) {
@@ -85,24 +106,13 @@ bool is_traceparent(std::string_view text) {
 }
 
 std::string_view forwarded_host(std::string_view forwarded) {
-  constexpr std::string_view kName = "host=";
-  forwarded = forwarded.substr(0, forwarded.find(','));  // of a quoted comma nothing is asked here
-  while (!forwarded.empty()) {
-    std::string_view pair = forwarded.substr(0, forwarded.find(';'));
-    forwarded.remove_prefix(std::min(pair.size() + 1, forwarded.size()));
-    pair.remove_prefix(std::min(pair.find_first_not_of(' '), pair.size()));
-    const bool named = pair.size() > kName.size() &&
-                       std::ranges::equal(pair.substr(0, kName.size()), kName, [](char a, char b) {
-                         return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b;
-                       });
-    if (!named) continue;
-    std::string_view host = pair.substr(kName.size());
-    if (host.size() >= 2 && host.starts_with('"') && host.ends_with('"')) {
-      host = host.substr(1, host.size() - 2);
-    }
-    return is_host(host) ? host : std::string_view();
-  }
-  return {};
+  const std::string_view host = forwarded_parameter(forwarded, "host=");
+  return is_host(host) ? host : std::string_view();
+}
+
+std::optional<SocketAddress> forwarded_for(std::string_view forwarded) {
+  const auto address = SocketAddress::parse(forwarded_parameter(forwarded, "for="));
+  return address ? std::optional(*address) : std::nullopt;
 }
 
 std::vector<Header> to_headers(const ConnectRequest& request) {

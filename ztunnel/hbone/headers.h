@@ -1,9 +1,11 @@
 #pragma once
 
+#include "ztunnel/base/ip.h"
 #include "ztunnel/base/result.h"
 #include "ztunnel/hbone/connect.h"
 #include "ztunnel/http/header.h"
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +29,9 @@ bool is_traceparent(std::string_view text);
 // The value of host= in the first element of a Forwarded field (RFC 7239), unquoted. Empty where
 // there is none, or where it is no host name.
 std::string_view forwarded_host(std::string_view forwarded);
+// The value of for= likewise, where it is an address with a port ("10.0.0.1:5", "[fd00::1]:5"): who
+// the peer says that its client is, which proves nothing.
+std::optional<SocketAddress> forwarded_for(std::string_view forwarded);
 
 // :method and :authority, and of the others those that are not empty. Nothing else: no :scheme, no
 // :path (RFC 9113, 8.5).

@@ -2,6 +2,7 @@
 // for each connection it carries. On any other port it is plain text from a pod outside the mesh
 // (or one that bypasses it), and policy decides without an identity.
 
+#include "ztunnel/hbone/headers.h"
 #include "ztunnel/hbone/server.h"
 #include "ztunnel/node/application.h"
 #include "ztunnel/node/headers.h"
@@ -85,6 +86,15 @@ Task<void> carry(PodProxy& proxy, runtime::ByteStream& downstream, Application& 
   report.closed(rejected ? rejected : proxy.end_of(broken));
 }
 
+// Who the application sees. The address is the tunnel's, which leads back to the client. The port
+// is what the peer says, which proves nothing: where another connection has it, any free one
+// serves.
+SocketAddress client_of(const Tunnel& tunnel, const hbone::IncomingConnect& incoming) {
+  const auto client = hbone::forwarded_for(incoming.request().forwarded);
+  const bool is_peer = client && client->ip == tunnel.peer.ip;
+  return {tunnel.peer.ip, is_peer ? client->port : uint16_t{0}};
+}
+
 Task<std::expected<Application, ConnectFailure>> connect_phases(
     Tunnel tunnel, const hbone::IncomingConnect& incoming, Report& report) {
   learn::View& view = tunnel.proxy.context().view;
@@ -104,7 +114,7 @@ Task<std::expected<Application, ConnectFailure>> connect_phases(
   }
   auto application =
       co_await open_application(tunnel.proxy, std::move(*own), incoming.peer(), tunnel.peer,
-                                {tunnel.peer.ip, 0}, *target, tunnel.certificates);
+                                client_of(tunnel, incoming), *target, tunnel.certificates);
   if (!application) co_return late_failure(std::move(application.error()));
   co_return std::move(*application);
 }

@@ -240,6 +240,14 @@ TEST_F(CaptureTest, InnerLegHasTheClientsAddressAndPortBesideTheOuterConnection)
   EXPECT_EQ(counted("inbound_captured"), 1u);
 }
 
+// The client of a port that nobody serves: ztunnel's leg is refused at once, so that it can say so.
+TEST_F(CaptureTest, InnerLegToAPortThatNobodyServesIsRefusedAtOnce) {
+  for (const bool v6 : {false, true}) {
+    const Fd inner = dial_inner_leg(bed_->pod(), v6 ? "[fd99::1]:40000" : "10.99.0.1:40000");
+    EXPECT_EQ(testing::connect_to(inner.get(), v6 ? "[fd99::2]:9" : "10.99.0.2:9"), ECONNREFUSED);
+  }
+}
+
 // Empty slots.
 
 TEST_F(CaptureTest, ClosedPodWithoutListenersRefusesBothWaysAtOnce) {

@@ -74,6 +74,16 @@ TEST(HboneHeaders, Traceparents) {
   EXPECT_FALSE(is_traceparent("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01"));
 }
 
+TEST(HboneHeaders, TheClientOfAForwardedField) {
+  EXPECT_EQ(forwarded_for("for=\"10.0.0.1:5\";host=web"), SocketAddress::parse("10.0.0.1:5"));
+  EXPECT_EQ(forwarded_for("host=web;For=\"[fd00::1]:65535\""),
+            SocketAddress::parse("[fd00::1]:65535"));
+  for (const char* none : {"", "for=", "for=x", "for=10.0.0.1", "for=\"10.0.0.1:\"", "host=web",
+                           "for=\"10.0.0.1:65536\"", "for=unknown", "host=a, for=\"10.0.0.1:5\""}) {
+    EXPECT_EQ(forwarded_for(none), std::nullopt) << none;
+  }
+}
+
 TEST(HboneHeaders, TheHostOfAForwardedField) {
   EXPECT_EQ(forwarded_host("for=\"10.0.0.1:5\";host=web.ns.svc.cluster.local"),
             "web.ns.svc.cluster.local");
