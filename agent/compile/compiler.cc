@@ -1,13 +1,18 @@
 #include "agent/compile/compiler.h"
 
 #include "agent/compile/authorization_policy.h"
+#include "agent/compile/endpoint_slice.h"
 #include "agent/compile/notices.h"
+#include "agent/compile/outbound_policy.h"
 #include "agent/compile/peer_authentication.h"
 #include "agent/compile/service.h"
+#include "agent/compile/service_entry.h"
 #include "agent/compile/store.h"
 #include "agent/compile/touched.h"
+#include "agent/compile/vip_allocation.h"
 #include "agent/compile/wire.h"
 #include "agent/compile/workload.h"
+#include "agent/compile/workload_entry.h"
 
 #include <algorithm>
 #include <optional>
@@ -69,8 +74,10 @@ struct Compiler::Impl {
     SpiffeId identity;
   };
 
-  MeshConfig config;
+  MeshConfig given;   // to the process
+  MeshConfig config;  // in force: with what the mesh's ConfigMap changes
   Store store;
+  VipAllocation vips;
   Resources authorizations;
   Resources services;
   Resources workloads;
@@ -79,10 +86,18 @@ struct Compiler::Impl {
   std::map<objects::Key, std::vector<std::string>> notices;
   std::map<Name, Place> places;
   std::map<std::string, std::map<SpiffeId, size_t>> pods_by_identity;  // by node
+  std::map<objects::Key, std::set<std::string>> uids;  // of objects that make several workloads
 
   void take_in(const source::Change& change, Touched& touched);
   void compile_pod(const Name& name, Announcement& out);
+  void compile_workload_entry(const Name& name, Announcement& out);
   void compile_service(const Name& name, Announcement& out);
+  void settle_workload(const std::string& uid, const std::optional<model::Workload>& workload,
+                       Announcement& out);
+  void settle_workloads(const objects::Key& of, const std::vector<model::Workload>& made,
+                        Announcement& out);
+  void compile_workloads(const Touched& touched, Announcement& out);
+  void allocate(Touched& touched);
   void settle_policy(const std::string& key, const std::optional<model::Policy>& policy,
                      Announcement& out);
   void compile_policies(const Touched& touched, Announcement& out);
@@ -119,30 +134,81 @@ void Compiler::Impl::place(const Name& name, const crd::core::Pod* pod) {
   ++pods_by_identity[now->first][now->second];
 }
 
-void Compiler::Impl::compile_pod(const Name& name, Announcement& out) {
-  const crd::core::Pod* pod = store.pods.find(name.first, name.second);
-  place(name, pod);
-  std::optional<Resource> resource;
-  if (pod != nullptr) {
-    if (const auto workload = compile_workload(*pod, store, config)) {
-      resource = to_resource(*workload);
-    }
-  }
-  settle(workloads, workload_uid(name.first, name.second, config), std::move(resource),
+void Compiler::Impl::settle_workload(const std::string& uid,
+                                     const std::optional<model::Workload>& workload,
+                                     Announcement& out) {
+  settle(workloads, uid, workload ? std::optional(to_resource(*workload)) : std::nullopt,
          out.workloads, out.removed_addresses);
 }
 
-void Compiler::Impl::compile_service(const Name& name, Announcement& out) {
-  const crd::core::Service* object = store.services.find(name.first, name.second);
-  std::optional<Resource> resource;
-  if (object != nullptr) {
-    if (const auto service = compile::compile_service(*object, config)) {
-      resource = to_resource(*service);
-    }
+void Compiler::Impl::settle_workloads(const objects::Key& of,
+                                      const std::vector<model::Workload>& made, Announcement& out) {
+  std::set<std::string> now;
+  for (const model::Workload& workload : made) {
+    settle_workload(workload.uid, workload, out);
+    now.insert(workload.uid);
   }
-  const std::string key =
-      name.first + "/" + name.second + "." + name.first + ".svc." + config.cluster_domain;
+  for (const std::string& uid : uids[of]) {
+    if (!now.contains(uid)) settle_workload(uid, std::nullopt, out);
+  }
+  uids[of] = std::move(now);
+  if (uids[of].empty()) uids.erase(of);
+}
+
+void Compiler::Impl::compile_pod(const Name& name, Announcement& out) {
+  const crd::core::Pod* pod = store.pods.find(name.first, name.second);
+  place(name, pod);
+  settle_workload(workload_uid(name.first, name.second, config),
+                  pod == nullptr ? std::nullopt : compile_workload(*pod, store, config), out);
+}
+
+void Compiler::Impl::compile_workload_entry(const Name& name, Announcement& out) {
+  const auto* entry = store.workload_entries.find(name.first, name.second);
+  settle_workload(
+      workload_entry_uid(name.first, name.second, config),
+      entry == nullptr ? std::nullopt : compile::compile_workload_entry(*entry, store, config),
+      out);
+}
+
+void Compiler::Impl::compile_service(const Name& name, Announcement& out) {
+  const std::string key = name.first + "/" + name.second;
+  const HostOwner owner = owner_of(name.first, name.second, store, config);
+  std::optional<Resource> resource;
+  if (owner.service != nullptr) {
+    resource = to_resource(compile::compile_service(*owner.service, config));
+  } else if (owner.entry != nullptr) {
+    const auto allocated = wants_addresses(*owner.entry) ? vips.of(key) : std::vector<Cidr>();
+    resource = to_resource(compile_host(*owner.entry, name.second, allocated));
+  }
   settle(services, key, std::move(resource), out.services, out.removed_addresses);
+}
+
+void Compiler::Impl::compile_workloads(const Touched& touched, Announcement& out) {
+  for (const auto& name : touched.pods) compile_pod(name, out);
+  for (const auto& name : touched.workload_entries) compile_workload_entry(name, out);
+  for (const auto& [ns, name] : touched.service_entries) {
+    const auto* entry = store.service_entries.find(ns, name);
+    settle_workloads({"ServiceEntry", ns, name},
+                     entry == nullptr ? std::vector<model::Workload>()
+                                      : compile_endpoints(*entry, store, config),
+                     out);
+  }
+  for (const auto& [ns, name] : touched.slices) {
+    const auto* slice = store.slices.find(ns, name);
+    settle_workloads(
+        {"EndpointSlice", ns, name},
+        slice == nullptr ? std::vector<model::Workload>() : compile_slice(*slice, store, config),
+        out);
+  }
+}
+
+// Hosts whose allocated addresses are others now.
+void Compiler::Impl::allocate(Touched& touched) {
+  if (!touched.vips) return;
+  for (const std::string& key : vips.update(vip_claims(store))) {
+    const size_t slash = key.find('/');
+    touched.services.emplace(key.substr(0, slash), key.substr(slash + 1));
+  }
 }
 
 void Compiler::Impl::settle_policy(const std::string& key,
@@ -175,6 +241,7 @@ void Compiler::Impl::compile_policies(const Touched& touched, Announcement& out)
 }
 
 Compiler::Compiler(MeshConfig config) : impl_(std::make_unique<Impl>()) {
+  impl_->given = config;
   impl_->config = std::move(config);
 }
 
@@ -183,10 +250,15 @@ Compiler::~Compiler() = default;
 std::vector<Resource> Compiler::apply(const std::vector<source::Change>& changes) {
   Touched touched;
   for (const source::Change& change : changes) impl_->take_in(change, touched);
+  if (touched.mesh) {
+    impl_->config = configured(impl_->given, impl_->store);
+    touched.add_everything(impl_->store, impl_->config);
+  }
+  impl_->allocate(touched);
   Announcement out;
   impl_->compile_policies(touched, out);
   for (const auto& name : touched.services) impl_->compile_service(name, out);
-  for (const auto& name : touched.pods) impl_->compile_pod(name, out);
+  impl_->compile_workloads(touched, out);
   return out.take();
 }
 

@@ -24,6 +24,9 @@ struct MeshConfig {
   std::string cluster_id = "Kubernetes";
   std::string cluster_domain = "cluster.local";
   std::string root_namespace = "istio-system";
+  // What the ConfigMap "istio" of the root namespace may say besides, live.
+  bool registry_only = false;  // pods may only connect to what the mesh knows
+  std::vector<std::string> trust_domain_aliases = {};
 };
 
 // Something that was accepted and cannot be honoured; for conditions and `weft analyze`.

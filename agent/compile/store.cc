@@ -1,5 +1,7 @@
 #include "agent/compile/store.h"
 
+#include "agent/objects/mesh_config.h"
+
 namespace weft::compile {
 
 bool selects(const Labels& wanted, const Labels& labels) {
@@ -32,8 +34,14 @@ bool put_into(Table<T>& table, std::string_view kind, const objects::Key& key,
 }  // namespace
 
 void Store::put(const objects::Key& key, const std::shared_ptr<const objects::Object>& object) {
+  if (key.kind == "ConfigMap" && key.name != objects::kMeshConfigMap) return;
   put_into(pods, "Pod", key, object) || put_into(services, "Service", key, object) ||
-      put_into(namespaces, "Namespace", key, object) ||
+      put_into(namespaces, "Namespace", key, object) || put_into(nodes, "Node", key, object) ||
+      put_into(slices, "EndpointSlice", key, object) ||
+      put_into(config_maps, "ConfigMap", key, object) ||
+      put_into(service_entries, "ServiceEntry", key, object) ||
+      put_into(workload_entries, "WorkloadEntry", key, object) ||
+      put_into(sidecars, "Sidecar", key, object) ||
       put_into(policies, "AuthorizationPolicy", key, object) ||
       put_into(peers, "PeerAuthentication", key, object);
 }

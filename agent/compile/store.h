@@ -2,6 +2,7 @@
 
 #include "agent/objects/object.h"
 #include "proto/crd/core.pb.h"
+#include "proto/crd/networking.pb.h"
 #include "proto/crd/security.pb.h"
 
 #include <google/protobuf/map.h>
@@ -57,6 +58,12 @@ struct Store {
   Table<crd::core::Namespace> namespaces;  // under the namespace ""
   Table<crd::core::Pod> pods;
   Table<crd::core::Service> services;
+  Table<crd::core::Node> nodes;  // under the namespace ""
+  Table<crd::core::EndpointSlice> slices;
+  Table<crd::core::ConfigMap> config_maps;  // those named "istio" only
+  Table<crd::networking::ServiceEntry> service_entries;
+  Table<crd::networking::WorkloadEntry> workload_entries;
+  Table<crd::networking::Sidecar> sidecars;
   Table<crd::security::AuthorizationPolicy> policies;
   Table<crd::security::PeerAuthentication> peers;
 

@@ -1,11 +1,20 @@
 #include "agent/compile/touched.h"
 
 #include "agent/compile/authorization_policy.h"
+#include "agent/compile/endpoint_slice.h"
+#include "agent/compile/membership.h"
 #include "agent/compile/service.h"
+#include "agent/compile/service_entry.h"
+#include "agent/objects/mesh_config.h"
+
+#include <algorithm>
 
 namespace weft::compile {
 
 namespace {
+
+using crd::networking::ServiceEntry;
+using crd::networking::WorkloadEntry;
 
 // Every name of a namespace for which `wanted` is true.
 template <class T, class Wanted>
@@ -17,17 +26,37 @@ void add_in(const Table<T>& table, const std::string& ns, Touched::Names& names,
 
 constexpr auto kEach = [](const auto&) { return true; };
 
+template <class T>
+void add_all(const Table<T>& table, Touched::Names& names) {
+  for (const auto& [ns, objects] : table.all()) add_in(table, ns, names, kEach);
+}
+
+// The workloads of a namespace with labels that are wanted.
+template <class Wanted>
+void add_workloads(const std::string& ns, const Store& store, Touched& touched, Wanted wanted) {
+  add_in(store.pods, ns, touched.pods,
+         [&](const crd::core::Pod& pod) { return wanted(pod.metadata().labels()); });
+  add_in(store.workload_entries, ns, touched.workload_entries,
+         [&](const WorkloadEntry& entry) { return wanted(labels_of(entry)); });
+}
+
+std::set<std::string> namespaces_of_workloads(const Store& store) {
+  std::set<std::string> names;
+  for (const auto& [ns, pods] : store.pods.all()) names.insert(ns);
+  for (const auto& [ns, entries] : store.workload_entries.all()) names.insert(ns);
+  return names;
+}
+
 void add_policy(const crd::security::AuthorizationPolicy& policy, const Store& store,
-                const MeshConfig& config, Touched::Names& pods) {
+                const MeshConfig& config, Touched& touched) {
   if (!is_by_selector(policy)) return;
   const std::string& own = policy.metadata().namespace_();
   const auto add = [&](const std::string& ns) {
-    add_in(store.pods, ns, pods, [&](const crd::core::Pod& pod) {
-      return applies_to(policy, ns, pod.metadata().labels(), config);
-    });
+    add_workloads(ns, store, touched,
+                  [&](const Labels& labels) { return applies_to(policy, ns, labels, config); });
   };
   if (own != config.root_namespace) return add(own);
-  for (const auto& [ns, in_namespace] : store.pods.all()) add(ns);
+  for (const std::string& ns : namespaces_of_workloads(store)) add(ns);
 }
 
 void add_peer(const crd::security::PeerAuthentication& peer, const Store& store,
@@ -35,19 +64,77 @@ void add_peer(const crd::security::PeerAuthentication& peer, const Store& store,
   const std::string& own = peer.metadata().namespace_();
   const Labels& selector = peer.spec().selector().matchlabels();
   if (!selector.empty()) {
-    add_in(store.pods, own, touched.pods,
-           [&](const crd::core::Pod& pod) { return selects(selector, pod.metadata().labels()); });
+    add_workloads(own, store, touched,
+                  [&](const Labels& labels) { return selects(selector, labels); });
     return;
   }
   const auto add_namespace = [&](const std::string& ns) {
-    add_in(store.pods, ns, touched.pods, kEach);
+    add_workloads(ns, store, touched, kEach);
     add_in(store.peers, ns, touched.peers, kEach);
   };
   if (own != config.root_namespace) return add_namespace(own);
-  for (const auto& [ns, pods] : store.pods.all()) add_namespace(ns);
-  for (const auto& [ns, peers] : store.peers.all()) {
-    add_in(store.peers, ns, touched.peers, kEach);
+  for (const std::string& ns : namespaces_of_workloads(store)) add_namespace(ns);
+  add_all(store.peers, touched.peers);
+}
+
+// Its endpoints, and the workloads that it selects.
+void add_members(const ServiceEntry& entry, const Store& store, Touched& touched) {
+  const std::string& ns = entry.metadata().namespace_();
+  touched.service_entries.emplace(ns, entry.metadata().name());
+  add_workloads(ns, store, touched,
+                [&](const Labels& labels) { return selects_workloads(entry, labels); });
+}
+
+// Other ServiceEntries of the namespace with the host: whose it is may have changed.
+void add_rivals(const std::string& ns, const std::string& host, const Store& store,
+                Touched& touched) {
+  for (const auto& [name, entry] : store.service_entries.in(ns)) {
+    const auto hosts = hosts_of(*entry);
+    if (std::ranges::find(hosts, host) != hosts.end()) add_members(*entry, store, touched);
   }
+}
+
+void add_service(const crd::core::Service& service, const Store& store, const MeshConfig& config,
+                 Touched& touched) {
+  const std::string& ns = service.metadata().namespace_();
+  const std::string host = hostname_of(service, config);
+  touched.services.emplace(ns, host);
+  add_workloads(ns, store, touched,
+                [&](const Labels& labels) { return has_endpoint(service, labels); });
+  add_in(store.slices, ns, touched.slices, [&](const crd::core::EndpointSlice& slice) {
+    return service_name_of(slice) == service.metadata().name();
+  });
+  add_rivals(ns, host, store, touched);
+}
+
+void add_service_entry(const ServiceEntry& entry, const Store& store, Touched& touched) {
+  const std::string& ns = entry.metadata().namespace_();
+  touched.vips = true;
+  add_members(entry, store, touched);
+  for (const std::string& host : hosts_of(entry)) {
+    touched.services.emplace(ns, host);
+    add_rivals(ns, host, store, touched);
+  }
+}
+
+void add_node(const std::string& node, const Store& store, Touched& touched) {
+  for (const auto& [ns, pods] : store.pods.all()) {
+    add_in(store.pods, ns, touched.pods,
+           [&](const crd::core::Pod& pod) { return pod.spec().nodename() == node; });
+  }
+  for (const auto& [ns, slices] : store.slices.all()) {
+    add_in(store.slices, ns, touched.slices, [&](const crd::core::EndpointSlice& slice) {
+      return std::ranges::any_of(slice.endpoints(),
+                                 [&](const auto& endpoint) { return endpoint.nodename() == node; });
+    });
+  }
+}
+
+void add_sidecar(const crd::networking::Sidecar& sidecar, const Store& store,
+                 const MeshConfig& config, Touched& touched) {
+  const std::string& own = sidecar.metadata().namespace_();
+  if (own == config.root_namespace) return add_all(store.pods, touched.pods);
+  add_in(store.pods, own, touched.pods, kEach);
 }
 
 }  // namespace
@@ -58,17 +145,41 @@ void Touched::add(const objects::Object& object, const Store& store, const MeshC
   if (object.as<crd::core::Pod>() != nullptr) {
     pods.insert(own);
   } else if (const auto* service = object.as<crd::core::Service>()) {
-    services.insert(own);
-    add_in(store.pods, key.ns, pods,
-           [&](const crd::core::Pod& pod) { return has_endpoint(*service, pod); });
+    add_service(*service, store, config, *this);
   } else if (object.as<crd::core::Namespace>() != nullptr) {
     add_in(store.pods, key.name, pods, kEach);
   } else if (const auto* policy = object.as<crd::security::AuthorizationPolicy>()) {
     policies.insert(own);
-    add_policy(*policy, store, config, pods);
+    add_policy(*policy, store, config, *this);
   } else if (const auto* peer = object.as<crd::security::PeerAuthentication>()) {
     peers.insert(own);
     add_peer(*peer, store, config, *this);
+  } else if (const auto* entry = object.as<ServiceEntry>()) {
+    add_service_entry(*entry, store, *this);
+  } else if (object.as<WorkloadEntry>() != nullptr) {
+    workload_entries.insert(own);
+  } else if (object.as<crd::core::EndpointSlice>() != nullptr) {
+    slices.insert(own);
+  } else if (object.as<crd::core::Node>() != nullptr) {
+    add_node(key.name, store, *this);
+  } else if (const auto* sidecar = object.as<crd::networking::Sidecar>()) {
+    add_sidecar(*sidecar, store, config, *this);
+  } else if (object.as<crd::core::ConfigMap>() != nullptr) {
+    mesh |= key.ns == config.root_namespace && key.name == objects::kMeshConfigMap;
+  }
+}
+
+void Touched::add_everything(const Store& store, const MeshConfig& config) {
+  add_all(store.pods, pods);
+  add_all(store.workload_entries, workload_entries);
+  add_all(store.service_entries, service_entries);
+  add_all(store.slices, slices);
+  add_all(store.policies, policies);
+  add_all(store.peers, peers);
+  for (const auto& [ns, in_namespace] : store.services.all()) {
+    for (const auto& [name, service] : in_namespace) {
+      services.emplace(ns, hostname_of(*service, config));
+    }
   }
 }
 

@@ -13,14 +13,20 @@ namespace weft::compile {
 struct Touched {
   using Names = std::set<std::pair<std::string, std::string>>;
   Names pods;
-  Names services;
+  Names workload_entries;
+  Names service_entries;  // their endpoints
+  Names slices;           // EndpointSlices
+  Names services;         // by namespace and host name: Services, and hosts of ServiceEntries
   Names policies;
   Names peers;
+  bool vips = false;  // what claims an allocated address
+  bool mesh = false;  // the mesh's configuration: everything
 
   // Adds what depends on the object: called with its old version and with its new one, so that what
   // it no longer concerns is compiled again as well. Pods that are not in the store come by their
   // own change.
   void add(const objects::Object& object, const Store& store, const MeshConfig& config);
+  void add_everything(const Store& store, const MeshConfig& config);
 };
 
 }  // namespace weft::compile

@@ -81,6 +81,23 @@ workload_api::IPFamilies families_of(model::IpFamilies families) {
   return workload_api::AUTOMATIC;
 }
 
+void fill_locality(const model::Workload& workload, workload_api::Workload& message) {
+  const model::Locality& locality = workload.locality;
+  if (locality.region.empty() && locality.zone.empty() && locality.subzone.empty()) return;
+  message.mutable_locality()->set_region(locality.region);
+  message.mutable_locality()->set_zone(locality.zone);
+  message.mutable_locality()->set_subzone(locality.subzone);
+}
+
+void fill_addresses(const model::Service& service, workload_api::Service& message) {
+  for (const Cidr& range : service.addresses) {
+    workload_api::NetworkAddress& address = *message.add_addresses();
+    address.set_address(range.address().to_bytes());
+    const bool is_whole = range.length() == (range.address().is_v4() ? 32U : 128U);
+    if (!is_whole) address.set_length(range.length());
+  }
+}
+
 void fill_balancing(const model::Service& service, workload_api::Service& message) {
   using Balancing = workload_api::LoadBalancing;
   const auto prefer = [&](Balancing::Mode mode, std::initializer_list<Balancing::Scope> scopes) {
@@ -99,6 +116,9 @@ void fill_balancing(const model::Service& service, workload_api::Service& messag
       break;
     case model::Preference::kOnlySameNode:
       prefer(Balancing::STRICT, {Balancing::NODE});
+      break;
+    case model::Preference::kPassthrough:
+      prefer(Balancing::PASSTHROUGH, {});
       break;
   }
   if (service.unready_too) {
@@ -199,6 +219,14 @@ Resource to_resource(const model::Workload& workload) {
   message.set_cluster_id(workload.cluster_id);
   message.set_network_mode(workload.host_network ? workload_api::HOST_NETWORK
                                                  : workload_api::STANDARD);
+  message.set_hostname(workload.hostname);
+  message.set_network(workload.network);
+  fill_locality(workload, message);
+  if (workload.capacity != 1) message.mutable_capacity()->set_value(workload.capacity);
+  message.set_serving_while_terminating(workload.serving_while_terminating);
+  message.set_registry_only(workload.registry_only);
+  message.set_pod_hostname(workload.pod_hostname);
+  message.set_pod_subdomain(workload.pod_subdomain);
   return make(kAddressType, workload.uid, address);
 }
 
@@ -208,11 +236,21 @@ Resource to_resource(const model::Service& service) {
   message.set_name(service.name);
   message.set_namespace_(service.ns);
   message.set_hostname(service.hostname);
-  for (const IpAddress& ip : service.addresses) message.add_addresses()->set_address(ip.to_bytes());
-  for (const model::PortPair& pair : service.ports) add_port(pair, *message.add_ports());
+  fill_addresses(service, message);
+  for (const model::ServicePort& port : service.ports) {
+    workload_api::Port& added = *message.add_ports();
+    add_port(port.ports, added);
+    added.set_name(port.name);
+  }
+  for (const std::string& name : service.subject_alt_names) message.add_subject_alt_names(name);
   fill_balancing(service, message);
   message.set_ip_families(families_of(service.families));
-  message.set_canonical(true);
+  message.set_canonical(service.canonical);
+  if (service.only_own_namespace) message.set_visibility(workload_api::NAMESPACE);
+  if (service.affinity_timeout_s > 0) {
+    message.mutable_session_affinity()->set_client_ip_timeout_s(service.affinity_timeout_s);
+  }
+  message.set_external_name(service.external_name);
   return make(kAddressType, service.key(), address);
 }
 

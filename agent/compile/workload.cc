@@ -1,8 +1,8 @@
 #include "agent/compile/workload.h"
 
-#include "agent/compile/authorization_policy.h"
-#include "agent/compile/peer_authentication.h"
-#include "agent/compile/service.h"
+#include "agent/compile/locality.h"
+#include "agent/compile/membership.h"
+#include "agent/compile/outbound_policy.h"
 
 #include <algorithm>
 
@@ -92,6 +92,15 @@ std::string first_of(const Labels& labels, std::initializer_list<const char*> ke
 
 }  // namespace
 
+void fill_canonical(const Labels& labels, model::Workload& workload) {
+  workload.canonical_name =
+      first_of(labels, {"service.istio.io/canonical-name", "app.kubernetes.io/name", "app"},
+               workload.workload_name);
+  workload.canonical_revision = first_of(
+      labels, {"service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"},
+      "latest");
+}
+
 std::string workload_uid(const std::string& ns, const std::string& name, const MeshConfig& config) {
   return config.cluster_id + "//Pod/" + ns + "/" + name;
 }
@@ -100,8 +109,7 @@ std::optional<model::Workload> compile_workload(const core::Pod& pod, const Stor
                                                 const MeshConfig& config) {
   const core::ObjectMeta& meta = pod.metadata();
   std::vector<IpAddress> addresses = addresses_of(pod.status());
-  if (addresses.empty() || has_ended(pod) || pod.status().phase() == "Unknown" ||
-      !meta.deletiontimestamp().empty()) {
+  if (addresses.empty() || has_ended(pod) || pod.status().phase() == "Unknown") {
     return std::nullopt;
   }
   model::Workload workload;
@@ -114,26 +122,19 @@ std::optional<model::Workload> compile_workload(const core::Pod& pod, const Stor
   workload.cluster_id = config.cluster_id;
   workload.node = pod.spec().nodename();
   workload.host_network = pod.spec().hostnetwork();
-  workload.healthy = is_ready(pod.status());
+  const bool is_leaving = !meta.deletiontimestamp().empty();
+  workload.healthy = !is_leaving && is_ready(pod.status());
+  workload.serving_while_terminating = is_leaving && is_ready(pod.status());
   workload.hbone = is_to_be_enrolled(pod, namespace_of(pod, store)) &&
                    value_of(meta.annotations(), kRedirectionAnnotation) == "enabled";
   fill_owner(pod, workload);
-  workload.canonical_name =
-      first_of(meta.labels(), {"service.istio.io/canonical-name", "app.kubernetes.io/name", "app"},
-               workload.workload_name);
-  workload.canonical_revision = first_of(
-      meta.labels(),
-      {"service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"}, "latest");
-  for (const auto& [name, service] : store.services.in(workload.ns)) {
-    if (has_endpoint(*service, pod)) {
-      workload.services[service_key(*service, config)] = ports_on(*service, pod);
-    }
-  }
-  workload.policies = selected_policies_of(workload.ns, meta.labels(), store, config);
-  for (std::string& key : peer_policies_of(workload.ns, meta.labels(), store, config)) {
-    workload.policies.push_back(std::move(key));
-  }
-  std::sort(workload.policies.begin(), workload.policies.end());
+  fill_canonical(meta.labels(), workload);
+  workload.locality = locality_of(pod, store);
+  workload.pod_hostname = pod.spec().hostname();
+  workload.pod_subdomain = pod.spec().subdomain();
+  workload.registry_only = is_registry_only(workload.ns, meta.labels(), store, config);
+  workload.services = services_of(pod, store, config);
+  workload.policies = policies_over(workload.ns, meta.labels(), store, config);
   return workload;
 }
 

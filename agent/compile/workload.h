@@ -13,7 +13,12 @@ namespace weft::compile {
 
 std::string workload_uid(const std::string& ns, const std::string& name, const MeshConfig& config);
 
-// Nothing while others must not talk to the pod: it has no address, is being deleted, or has ended.
+// canonical name and revision, by the labels that Istio and Kubernetes have for them, or else by
+// workload_name.
+void fill_canonical(const Labels& labels, model::Workload& workload);
+
+// Nothing of a pod that has no address or has ended. One that is being deleted still calls others;
+// it is called where nobody else is there.
 std::optional<model::Workload> compile_workload(const crd::core::Pod& pod, const Store& store,
                                                 const MeshConfig& config);
 

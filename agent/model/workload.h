@@ -19,9 +19,16 @@ struct PortPair {
 
 enum class WorkloadType { kPod, kDeployment, kJob, kCronJob };
 
-// A pod that others may talk to.
+struct Locality {
+  std::string region;
+  std::string zone;
+  std::string subzone;
+};
+
+// A pod that others may talk to, or what a WorkloadEntry, a ServiceEntry or an EndpointSlice says
+// is there.
 struct Workload {
-  std::string uid;  // "<cluster>//Pod/<namespace>/<name>"
+  std::string uid;  // "<cluster>/<group>/<kind>/<namespace>/<name>[/<part>]"
   std::string name;
   std::string ns;
   std::vector<IpAddress> addresses;
@@ -36,6 +43,14 @@ struct Workload {
   bool hbone = false;         // its node has reported that its traffic is captured
   bool host_network = false;  // its addresses are its node's
   bool healthy = false;
+  bool serving_while_terminating = false;  // then it is not healthy
+  bool registry_only = false;              // it may only connect to what the mesh knows
+  std::string hostname;                    // where it has no address: to be looked up in DNS
+  std::string network;                     // empty: ours
+  Locality locality;
+  uint32_t capacity = 1;
+  std::string pod_hostname;   // of the pod's spec: its own name below a headless Service
+  std::string pod_subdomain;  // of that name
   std::map<std::string, std::vector<PortPair>> services;  // by Service::key()
   std::vector<std::string> policies;                      // keys of those that select it; sorted
 };

@@ -2,6 +2,7 @@
 
 #include "agent/objects/validate.h"
 #include "proto/crd/core.pb.h"
+#include "proto/crd/networking.pb.h"
 #include "proto/crd/opaque.pb.h"
 #include "proto/crd/security.pb.h"
 
@@ -53,6 +54,9 @@ void add_core(std::vector<Kind>& all) {
   all.push_back(read_kind<core::Service, validate_service>("Service", "", {"v1"}));
   all.push_back(read_kind<core::Pod, validate_pod>("Pod", "", {"v1"}));
   all.push_back(read_kind<core::Deployment, validate_deployment>("Deployment", "apps", {"v1"}));
+  all.push_back(read_kind<core::Node, validate_node>("Node", "", {"v1"}, false));
+  all.push_back(read_kind<core::EndpointSlice, validate_endpoint_slice>(
+      "EndpointSlice", "discovery.k8s.io", {"v1"}));
 }
 
 void add_security(std::vector<Kind>& all) {
@@ -66,8 +70,13 @@ void add_security(std::vector<Kind>& all) {
 
 void add_mesh(std::vector<Kind>& all) {
   const Versions networking = {"v1", "v1beta1", "v1alpha3"};
-  for (const auto* name : {"VirtualService", "DestinationRule", "ServiceEntry", "WorkloadEntry",
-                           "WorkloadGroup", "Sidecar"}) {
+  namespace net = crd::networking;
+  all.push_back(read_kind<net::ServiceEntry, validate_service_entry>("ServiceEntry", kNetworking,
+                                                                     networking));
+  all.push_back(read_kind<net::WorkloadEntry, validate_workload_entry>("WorkloadEntry", kNetworking,
+                                                                       networking));
+  all.push_back(read_kind<net::Sidecar, validate_sidecar>("Sidecar", kNetworking, networking));
+  for (const auto* name : {"VirtualService", "DestinationRule", "WorkloadGroup"}) {
     all.push_back(opaque_kind(name, kNetworking, networking));
   }
   all.push_back(
@@ -94,13 +103,11 @@ void add_bystanders(std::vector<Kind>& all) {
        {"Secret", "Endpoints", "PersistentVolumeClaim", "LimitRange", "ResourceQuota"}) {
     all.push_back(opaque_kind(name, "", {"v1"}));
   }
-  all.push_back(opaque_kind("Node", "", {"v1"}, false));
   all.push_back(opaque_kind("PersistentVolume", "", {"v1"}, false));
   for (const auto* name : {"StatefulSet", "DaemonSet", "ReplicaSet"}) {
     all.push_back(opaque_kind(name, "apps", {"v1"}));
   }
   for (const auto* name : {"Job", "CronJob"}) all.push_back(opaque_kind(name, "batch", {"v1"}));
-  all.push_back(opaque_kind("EndpointSlice", "discovery.k8s.io", {"v1"}));
   all.push_back(opaque_kind("Ingress", "networking.k8s.io", {"v1"}));
   all.push_back(opaque_kind("IngressClass", "networking.k8s.io", {"v1"}, false));
   all.push_back(opaque_kind("NetworkPolicy", "networking.k8s.io", {"v1"}));

@@ -1,3 +1,4 @@
+#include "agent/objects/mesh_config.h"
 #include "agent/objects/names.h"
 #include "agent/objects/validate.h"
 #include "ztunnel/base/ip.h"
@@ -114,8 +115,15 @@ void validate_service_account(const core::ServiceAccount& object, Report& report
 }
 
 void validate_config_map(const core::ConfigMap& object, Report& report) {
-  const auto here = report.at("metadata");
-  check_text(object.metadata().name(), "name", wrong_with_subdomain, report);
+  {
+    const auto here = report.at("metadata");
+    check_text(object.metadata().name(), "name", wrong_with_subdomain, report);
+  }
+  const auto mesh = object.data().find(kMeshConfigKey);
+  if (object.metadata().name() != kMeshConfigMap || mesh == object.data().end()) return;
+  const auto data = report.at("data");
+  const auto here = report.at(kMeshConfigKey);
+  read_mesh_config(mesh->second, report);
 }
 
 void validate_pod(const core::Pod& object, Report& report) {

@@ -60,6 +60,21 @@ void check_ports(const core::ServiceSpec& spec, Report& report) {
   }
 }
 
+// Kubernetes' own bounds: up to a day.
+void check_affinity(const core::ServiceSpec& spec, Report& report) {
+  constexpr uint32_t kTimeoutMax = 86400;
+  const auto& client_ip = spec.sessionaffinityconfig().clientip();
+  if (!client_ip.has_timeoutseconds()) return;
+  const auto config = report.at("sessionAffinityConfig");
+  const auto at_ip = report.at("clientIP");
+  const auto here = report.at("timeoutSeconds");
+  if (client_ip.timeoutseconds() == 0 || client_ip.timeoutseconds() > kTimeoutMax) {
+    report.add("expected 1 to 86400 seconds, got " + std::to_string(client_ip.timeoutseconds()));
+  } else if (spec.sessionaffinity() != "ClientIP") {
+    report.add("expected only with sessionAffinity: ClientIP");
+  }
+}
+
 void check_cluster_ip(std::string_view text, Report& report) {
   if (text.empty() || text == "None" || IpAddress::parse(text)) return;
   report.add("expected an IP address or None, got \"" + std::string(text.substr(0, 80)) + "\"");
@@ -76,6 +91,7 @@ void validate_service(const core::Service& object, Report& report) {
   const core::ServiceSpec& spec = object.spec();
   check_labels(spec.selector(), "selector", report);
   check_ports(spec, report);
+  check_affinity(spec, report);
   {
     const auto here = report.at("clusterIP");
     check_cluster_ip(spec.clusterip(), report);

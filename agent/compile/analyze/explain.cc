@@ -165,7 +165,7 @@ void Explainer::to_service(const core::Service& service) {
   bool any = false;
   for (const Shape& shape : cluster_.running()) {
     if (shape.origin.ns != service.metadata().namespace_() ||
-        !compile::has_endpoint(service, shape.pod)) {
+        !compile::has_endpoint(service, shape.pod.metadata().labels())) {
       continue;
     }
     for (const model::PortPair& pair : compile::ports_on(service, shape.pod)) {

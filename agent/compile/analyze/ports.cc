@@ -53,7 +53,7 @@ std::string service_hint(const Cluster& cluster, const std::vector<const Shape*>
                          uint32_t port) {
   for (const Shape* shape : shapes) {
     for (const auto& [name, service] : cluster.store().services.in(shape->origin.ns)) {
-      if (!compile::has_endpoint(*service, shape->pod)) continue;
+      if (!compile::has_endpoint(*service, shape->pod.metadata().labels())) continue;
       for (const model::PortPair& pair : compile::ports_on(*service, shape->pod)) {
         if (pair.service != port || pair.target == port) continue;
         return "; " + std::to_string(port) + " is the port of Service " + name +

@@ -239,8 +239,9 @@ std::vector<Row> enrolment_and_honoured() {
        shop() + "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: "
                 "{namespace: shop, name: p, annotations: {istio.io/dry-run: yes please}}\n",
        "Warning WEFT0101 AuthorizationPolicy shop/p", "true or false"},
-      {"NotHonoured", shop() + object(net, "Sidecar", "namespace: shop, name: s", "spec: {}"),
-       "Warning WEFT0101 Sidecar shop/s", "not yet honoured"},
+      {"NotHonoured",
+       shop() + object(net, "WorkloadGroup", "namespace: shop, name: s", "spec: {}"),
+       "Warning WEFT0101 WorkloadGroup shop/s", "not yet honoured"},
       {"WaypointLabel", ns("shop", "istio.io/use-waypoint: w"), "Warning WEFT0101 Namespace shop",
        "waypoint"},
       {"Bystander", ns("shop") + object("v1", "Secret", "namespace: shop, name: s", ""), "", ""},

@@ -137,7 +137,8 @@ TEST(Compiler, WhatIsNotHonouredHasANotice) {
       "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\n"
       "---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: j}\n"
       "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"
-      "---\napiVersion: v1\nkind: Service\nmetadata: {name: e}\nspec: {type: ExternalName, "
+      "---\napiVersion: v1\nkind: Service\nmetadata: {name: e, annotations: "
+      "{networking.istio.io/traffic-distribution: Near}}\nspec: {type: ExternalName, "
       "externalName: example.org}\n" +
       ns("shop", "istio.io/use-waypoint: wp") + ns("bank", "istio.io/use-waypoint: none")));
   EXPECT_THAT(warnings(compiler),
@@ -145,7 +146,9 @@ TEST(Compiler, WhatIsNotHonouredHasANotice) {
                           "Namespace/shop: istio.io/use-waypoint: there are no waypoints yet, "
                           "traffic goes without",
                           "RequestAuthentication/default/j: is accepted and not yet honoured",
-                          "Service/default/e: ExternalName: its traffic is not carried by the mesh",
+                          "Service/default/e: networking.istio.io/traffic-distribution: unknown "
+                          "value \"Near\"; expected PreferSameZone, PreferSameNode, PreferClose or "
+                          "Any",
                           "VirtualService/default/v: is accepted and not yet honoured"));
   compiler.apply({removal("VirtualService", "default", "v"), removal("HTTPRoute", "default", "r"),
                   removal("RequestAuthentication", "default", "j"),
@@ -201,7 +204,7 @@ class Churn {
     const std::string selector = any({"", "selector: {matchLabels: {app: x}}, ",
                                       "selector: {matchLabels: {app: z, v: \"1\"}"
                                       "}, "});
-    switch (pick(6)) {
+    switch (pick(10)) {
       case 0:
         return ns(where, any({"", "istio.io/dataplane-mode: ambient", "istio-injection: enabled"}));
       case 1:
@@ -232,10 +235,69 @@ class Churn {
                                                  ", portLevelMtls: {80: {mode: DISABLE}}"})) +
                         "}",
                     2020 + static_cast<int>(pick(3)));
+      case 5:
+        return service_entry(where, name);
+      case 6:
+        return net("WorkloadEntry", where, name) +
+               "spec: {address: " + any({"10.0.0.1", "10.0.0.9", "vm.example.org", "unix:///s"}) +
+               ", labels: {" + any({"app: x", "app: z", ""}) + "}, ports: {" +
+               any({"", "http: 81", "p: 82"}) + "}}\n";
+      case 7:
+        return net("Sidecar", where, name) + "spec: {" +
+               any({"", "workloadSelector: {labels: {app: x}}, "}) +
+               "outboundTrafficPolicy: {mode: " + any({"REGISTRY_ONLY", "ALLOW_ANY"}) + "}}\n";
+      case 8:
+        return "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {namespace: " +
+               where + ", name: " + name +
+               ", labels: {kubernetes.io/service-name: " + any({"a", "b"}) +
+               "}}\naddressType: IPv4\nports: [{port: 99}]\n" +
+               "endpoints: [{addresses: [10.1.0.1], nodeName: n1}, {addresses: [10.1.0." +
+               any({"1", "2"}) + "], conditions: {ready: " + any({"true", "false"}) + "}}]\n";
       default:
-        return "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: " + name +
-               "}\n";
+        if (pick(2) == 0) {
+          return "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: " + where +
+                 ", name: istio}\ndata: {mesh: \"outboundTrafficPolicy: {mode: " +
+                 any({"REGISTRY_ONLY", "ALLOW_ANY"}) + "}\"}\n";
+        }
+        return "---\napiVersion: v1\nkind: Node\nmetadata: {name: " + any({"n1", "n2"}) +
+               ", labels: {topology.kubernetes.io/zone: " + any({"east", "west"}) + "}}\n";
     }
+  }
+
+  static std::string net(const std::string& kind, const std::string& where, const std::string& name,
+                         const std::string& more = "") {
+    return "---\napiVersion: networking.istio.io/v1\nkind: " + kind +
+           "\nmetadata: {namespace: " + where + ", name: " + name + more + "}\n";
+  }
+
+  std::string service_entry(const std::string& where, const std::string& name) {
+    std::string how;
+    switch (pick(4)) {
+      case 0:
+        how =
+            "resolution: STATIC, endpoints: [{address: 10.2.0.1, ports: {http: 8080}}, "
+            "{address: 10.2.0." +
+            any({"1", "2"}) + ", weight: 3}]";
+        break;
+      case 1:
+        how = "resolution: STATIC, workloadSelector: {labels: {app: " + any({"x", "z"}) + "}}";
+        break;
+      case 2:
+        how = "resolution: DNS";
+        break;
+      default:
+        how = "resolution: NONE";
+    }
+    return net("ServiceEntry", where, name,
+               ", creationTimestamp: \"202" + std::to_string(pick(3)) +
+                   "-01-01T00:00:00Z\", labels: {" +
+                   any({"", "networking.istio.io/enable-autoallocate-ip: \"false\""}) + "}") +
+           "spec: {hosts: [" +
+           any({"a.example.org", "b.example.org", "a.shop.svc.cluster.local",
+                "a.example.org, b.example.org"}) +
+           "], addresses: [" + any({"", "", "10.9.0.1"}) +
+           "], ports: [{number: 80, name: http, protocol: HTTP}], " + how +
+           any({"", ", exportTo: [\".\"]"}) + "}\n";
   }
 
   source::Change one() {

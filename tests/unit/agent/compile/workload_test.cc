@@ -88,7 +88,7 @@ TEST(Workload, WhoIsAnnounced) {
       {web("", "", "phase: Succeeded, podIP: 10.0.0.1"), false},
       {web("", "", "phase: Failed, podIP: 10.0.0.1"), false},
       {web("", "", "phase: Unknown, podIP: 10.0.0.1"), false},
-      {web("deletionTimestamp: \"2026-01-01T00:00:00Z\""), false},
+      {web("deletionTimestamp: \"2026-01-01T00:00:00Z\""), true},
       {web("", "hostNetwork: true"), true},
   };
   for (const auto& [text, announced] : kCases)
@@ -196,13 +196,16 @@ TEST(Service, AsItIsAnnounced) {
                     "[IPv4, IPv6], ports: [{name: a, port: 80, targetPort: 8080}, {name: b, port: "
                     "81, targetPort: http}, {name: c, port: 82}, {name: d, port: 82, protocol: "
                     "UDP}]"),
-            head + R"("addresses":[{"address":"CmAAAQ=="},{"address":"/QAAAAAAAAAAAAAAAAAAAQ=="}],)"
-                   R"("ports":[{"servicePort":80,"targetPort":8080},{"servicePort":81},)"
-                   R"({"servicePort":82,"targetPort":82}],"ipFamilies":"DUAL","canonical":true}})");
+            head +
+                R"("addresses":[{"address":"CmAAAQ=="},{"address":"/QAAAAAAAAAAAAAAAAAAAQ=="}],)"
+                R"("ports":[{"servicePort":80,"targetPort":8080,"name":"a"},)"
+                R"({"servicePort":81,"name":"b"},{"servicePort":82,"targetPort":82,"name":"c"}],)"
+                R"("ipFamilies":"DUAL","canonical":true}})");
   EXPECT_EQ(service("clusterIP: None"), head + R"("canonical":true}})");
   EXPECT_EQ(service("ports: [{port: 80}]"),
             head + R"("ports":[{"servicePort":80,"targetPort":80}],"canonical":true}})");
-  EXPECT_EQ(service("type: ExternalName, externalName: example.org"), "");
+  EXPECT_EQ(service("type: ExternalName, externalName: example.org"),
+            head + R"("canonical":true,"externalName":"example.org"}})");
   EXPECT_THAT(service("clusterIP: None, publishNotReadyAddresses: true"),
               HasSubstr(R"("loadBalancing":{"healthPolicy":"ALLOW_ALL"})"));
   EXPECT_THAT(service("clusterIP: None, internalTrafficPolicy: Local"),

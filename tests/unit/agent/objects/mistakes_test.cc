@@ -130,9 +130,9 @@ TEST(Mistakes, DuplicateKeys) {
   EXPECT_THAT(mistakes("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
                        "data: {x: a, x: b}\n"),
               ElementsAre("ConfigMap/default/a: data[x]: written twice"));
-  EXPECT_THAT(mistakes(R"({"apiVersion":"networking.istio.io/v1","kind":"Sidecar",)"
+  EXPECT_THAT(mistakes(R"({"apiVersion":"networking.istio.io/v1","kind":"VirtualService",)"
                        R"("metadata":{"name":"a"},"spec":{"x":[{"y":1,"y":2}]}})"),
-              ElementsAre("Sidecar/default/a: spec.x[0].y: written twice"));
+              ElementsAre("VirtualService/default/a: spec.x[0].y: written twice"));
 }
 
 TEST(Mistakes, OfTypes) {
