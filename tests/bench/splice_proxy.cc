@@ -17,6 +17,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -126,6 +127,7 @@ int main(int argc, char** argv) {
     std::fputs("usage: bench_splice_proxy LISTEN_PORT TO_PORT TO_NETNS\n", stderr);
     return 2;
   }
+  std::signal(SIGPIPE, SIG_IGN);  // splice(2) knows no MSG_NOSIGNAL
   const int listener = local_socket(std::atoi(argv[1]), true);
   const int netns = open(argv[3], O_RDONLY | O_CLOEXEC);
   // The listener stays where it was made; everything else is dialled over there.

@@ -236,6 +236,7 @@ Task<Opened<Tunnelled>> Pool::Impl::open_once(const TunnelKey& key,
   Tunnelled tunnelled;
   tunnelled.peer = tunnel->peer();
   tunnelled.baggage = http::find_header(raw->headers(), "baggage");
+  raw->forget_headers();
   tunnelled.stream = std::move(*stream);
   co_return tunnelled;
 }

@@ -95,6 +95,7 @@ class Connection final : public ServerConnection {
       static_cast<void>(respond(*stream, kBadRequest, {}, true));
       return;
     }
+    stream->forget_headers();
     if (!peer_ || handlers_.running() >= kHandlersMax) {
       stream->refuse();
       return;

@@ -10,8 +10,14 @@ namespace weft::http {
 
 using runtime::Buffer;
 
+namespace {
+
+constexpr size_t kPiecesKept = 16;  // an empty queue keeps room for these: 256 bytes
+
+}  // namespace
+
 bool ByteQueue::is_shareable(size_t length) const {
-  return pieces_.empty() || (length >= kShareBytesMin && size_ < kSharedBytesMax);
+  return pieces() == 0 || (length >= kShareBytesMin && size_ < kSharedBytesMax);
 }
 
 void ByteQueue::push(const Buffer& source, size_t offset, size_t length) {
@@ -48,10 +54,25 @@ void ByteQueue::pack(std::span<const uint8_t> bytes) {
   }
 }
 
+// Room in front is used again once all is taken, or where there is more of it than there are
+// pieces.
+void ByteQueue::drop_first() {
+  pieces_[first_].clear();
+  ++first_;
+  if (first_ == pieces_.size()) {
+    if (pieces_.capacity() > kPiecesKept) std::vector<Buffer>().swap(pieces_);
+    pieces_.clear();
+    first_ = 0;
+  } else if (first_ >= kPiecesKept && 2 * first_ >= pieces_.size()) {
+    pieces_.erase(pieces_.begin(), pieces_.begin() + static_cast<ptrdiff_t>(first_));
+    first_ = 0;
+  }
+}
+
 Buffer ByteQueue::pop() {
-  CHECK(!pieces_.empty());
-  Buffer first = std::move(pieces_.front());
-  pieces_.pop_front();
+  CHECK(pieces() > 0);
+  Buffer first = std::move(pieces_[first_]);
+  drop_first();
   size_ -= first.size();
   return first;
 }
@@ -60,17 +81,18 @@ void ByteQueue::copy_to(std::span<uint8_t> into) {
   CHECK(into.size() <= size_);
   size_ -= into.size();
   while (!into.empty()) {
-    Buffer& first = pieces_.front();
+    Buffer& first = pieces_[first_];
     const size_t part = std::min(first.size(), into.size());
     std::memcpy(into.data(), first.data(), part);
     first.trim_front(part);
     into = into.subspan(part);
-    if (first.empty()) pieces_.pop_front();
+    if (first.empty()) drop_first();
   }
 }
 
 void ByteQueue::clear() {
   pieces_.clear();
+  first_ = 0;
   size_ = 0;
 }
 

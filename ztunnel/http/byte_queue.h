@@ -3,8 +3,8 @@
 #include "ztunnel/runtime/buffer.h"
 
 #include <cstddef>
-#include <deque>
 #include <span>
+#include <vector>
 
 namespace weft::http {
 
@@ -23,7 +23,7 @@ class ByteQueue {
 
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
-  size_t pieces() const { return pieces_.size(); }
+  size_t pieces() const { return pieces_.size() - first_; }
 
   // Takes source[offset .. offset+length).
   void push(const runtime::Buffer& source, size_t offset, size_t length);
@@ -37,7 +37,11 @@ class ByteQueue {
   void pack(std::span<const uint8_t> bytes);
 
   runtime::BufferPool& pool_;
-  std::deque<runtime::Buffer> pieces_;
+  void drop_first();
+
+  // From first_ on. A deque would take 600 bytes of every stream that waits.
+  std::vector<runtime::Buffer> pieces_;
+  size_t first_ = 0;
   size_t size_ = 0;
 };
 

@@ -41,8 +41,7 @@ H2Connection::~H2Connection() {
   fail_streams(Error(Code::kReset, "HTTP/2: the connection has ended"));
   requested_.clear();
   *link_ = nullptr;
-  for (const runtime::TimerId timer :
-       {preface_timer_, flush_timer_, ping_timer_, drain_timer_, linger_timer_}) {
+  for (const runtime::TimerId timer : {preface_timer_, ping_timer_, drain_timer_, linger_timer_}) {
     loop_.unschedule(timer);
   }
 }
@@ -137,12 +136,9 @@ Task<void> H2Connection::write_loop() {
 }
 
 void H2Connection::want_write() {
-  if (!writer_waits_ || flush_timer_ != 0) return;
+  if (!writer_waits_) return;
   if (!session_.wants_write() && !session_.is_finished() && !last_goaway_due_) return;
-  flush_timer_ = loop_.schedule(std::chrono::milliseconds(0), [this] {
-    flush_timer_ = 0;
-    writable_.wake();
-  });
+  flush_.ask();
 }
 
 void H2Connection::break_off(Error error) {

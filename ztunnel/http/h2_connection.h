@@ -115,12 +115,12 @@ class H2Connection final : private H2Observer {
   runtime::Event settings_;
   std::optional<Error> broken_;
   runtime::TimerId preface_timer_ = 0;
-  runtime::TimerId flush_timer_ = 0;
   runtime::TimerId ping_timer_ = 0;
   runtime::TimerId drain_timer_ = 0;
   runtime::TimerId linger_timer_ = 0;
   size_t unread_bytes_ = 0;    // that streams hold
   size_t withheld_bytes_ = 0;  // of the connection's window
+  runtime::TurnEnd flush_{loop_, [this] { writable_.wake(); }};
   bool writer_waits_ = false;
   bool has_settings_ = false;
   bool draining_ = false;

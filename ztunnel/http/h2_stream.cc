@@ -27,6 +27,7 @@ H2Stream::~H2Stream() {
 }
 
 const std::vector<Header>& H2Stream::headers() const { return state_->headers; }
+void H2Stream::forget_headers() { std::vector<Header>().swap(state_->headers); }
 const std::vector<Header>& H2Stream::trailers() const { return state_->trailers; }
 
 Task<Result<void>> H2Stream::wait_headers() {
@@ -73,16 +74,20 @@ Task<Result<Buffer>> H2Stream::read() {
     co_await state->readable.wait();
   }
   if (state->aborted) co_return Fail(state->failure());
-  if (!state->incoming.empty()) {
-    Buffer first = state->incoming.pop();
-    if (H2Connection* connection = state->connection(); connection != nullptr) {
-      if (!state->closed) connection->session_.consume_stream(state->id, first.size());
-      connection->give_back(first.size());
-    }
-    co_return first;
-  }
+  if (std::optional<Buffer> first = take_ready()) co_return std::move(*first);
   if (state->peer_ended) co_return Buffer();
   co_return Fail(state->failure());
+}
+
+std::optional<Buffer> H2Stream::take_ready() {
+  State& state = *state_;
+  if (state.aborted || state.incoming.empty()) return std::nullopt;
+  Buffer first = state.incoming.pop();
+  if (H2Connection* connection = state.connection(); connection != nullptr) {
+    if (!state.closed) connection->session_.consume_stream(state.id, first.size());
+    connection->give_back(first.size());
+  }
+  return first;
 }
 
 Task<Result<void>> H2Stream::write(Buffer bytes) {

@@ -26,6 +26,7 @@ class H2Stream final : public runtime::ByteStream {
   // kUnavailable: the peer did nothing with the request, so it may be sent again elsewhere.
   runtime::Task<Result<void>> wait_headers();
   const std::vector<Header>& headers() const;
+  void forget_headers();  // once they are read: a stream may wait for days
   // Behind the end of the stream; empty: none came.
   const std::vector<Header>& trailers() const;
   // Server: the response's headers. `end`: no bytes follow.
@@ -35,6 +36,7 @@ class H2Stream final : public runtime::ByteStream {
 
   // What came before a reset by the peer is read only where the peer had ended its side before it.
   runtime::Task<Result<runtime::Buffer>> read() override;
+  std::optional<runtime::Buffer> take_ready() override;
   runtime::Task<Result<void>> write(runtime::Buffer bytes) override;
   runtime::Task<Result<void>> shutdown_write() override;
   void abort() override;

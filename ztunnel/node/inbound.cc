@@ -152,6 +152,7 @@ Task<void> serve_connect(Tunnel tunnel, std::unique_ptr<hbone::IncomingConnect> 
     application->stream->abort();
     co_return;
   }
+  incoming.reset();  // its labels are not needed while the connection lasts
   co_await carry(tunnel.proxy, **stream, *application, report);
 }
 

@@ -219,6 +219,7 @@ Result<void> run(const Flags& flags) {
   const int64_t drain_s = TRY(flags.number("drain-time", 0, 24 * 3600));
   const int64_t ttl_s = TRY(flags.number("certificate-ttl", 1, 90 * 24 * 3600));
   raise_file_limit();
+  std::signal(SIGPIPE, SIG_IGN);  // a peer that is gone is told by the call's result
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);

@@ -36,12 +36,21 @@ class SameNodeStream final : public runtime::ByteStream {
     report_->bytes.add_sent(bytes.size());
     return application_->write(std::move(bytes));
   }
+  Task<Result<void>> write_pieces(std::span<Buffer> pieces) override {
+    for (const Buffer& piece : pieces) report_->bytes.add_sent(piece.size());
+    return application_->write_pieces(pieces);
+  }
   Task<Result<void>> shutdown_write() override { return application_->shutdown_write(); }
   void abort() override { application_->abort(); }
   // The pod is leaving, or its ztunnel: unlike an abort() from our user, whose report tells why.
   void break_off() {
     broken_ = Error(Code::kCancelled, "broken");
     abort();
+  }
+  SocketStream* socket() override { return application_.get(); }
+  void moved(uint64_t received, uint64_t sent) override {
+    report_->bytes.add_received(received);
+    report_->bytes.add_sent(sent);
   }
 
  private:

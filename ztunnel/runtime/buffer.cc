@@ -8,8 +8,8 @@
 namespace weft::runtime {
 namespace detail {
 
-// One allocation: this head, kHeadroom bytes, kBufferBytes bytes. Aligned to a cache line, so that
-// the payload is too.
+// One allocation: this head, kHeadroom, kBufferBytes and kSealRoom bytes. Aligned to a cache line,
+// so that the payload is too.
 struct alignas(64) BufferStorage {
   BufferPool* pool = nullptr;
   BufferStorage* next = nullptr;  // in the pool's list of free ones
@@ -31,7 +31,8 @@ void release(BufferStorage* storage) noexcept {
 
 namespace {
 
-constexpr size_t kStorageBytes = Buffer::kHeadroom + BufferPool::kBufferBytes;
+constexpr size_t kTailEnd = Buffer::kHeadroom + BufferPool::kBufferBytes;
+constexpr size_t kStorageBytes = kTailEnd + Buffer::kSealRoom;
 constexpr std::align_val_t kStorageAlignment{alignof(detail::BufferStorage)};
 
 void destroy(detail::BufferStorage* storage) noexcept {
@@ -48,6 +49,12 @@ const uint8_t* Buffer::data() const {
 bool Buffer::is_exclusive() const { return storage_ != nullptr && storage_->users == 1; }
 
 std::span<uint8_t> Buffer::tail() {
+  if (storage_ == nullptr) return {};
+  DCHECK(storage_->users == 1);
+  return {storage_->bytes() + end_, end_ < kTailEnd ? kTailEnd - end_ : 0};
+}
+
+std::span<uint8_t> Buffer::seal_tail() {
   if (storage_ == nullptr) return {};
   DCHECK(storage_->users == 1);
   return {storage_->bytes() + end_, kStorageBytes - end_};

@@ -23,10 +23,14 @@ void release(BufferStorage* storage) noexcept;
 //
 //   | headroom | data() .. data()+size() | tailroom |
 //
-// A fresh buffer has kHeadroom bytes in front, for frame and record headers written in place.
+// A fresh buffer has kHeadroom bytes in front, for frame and record headers written in place, and
+// behind its tail() kSealRoom more, so that a full buffer sealed into another fits it.
 class Buffer {
  public:
   static constexpr size_t kHeadroom = 64;
+  // Four TLS 1.3 records of 16 KiB are 88 bytes longer than what they carry, five are 110. A buffer
+  // that did not fit would leave in two sends, the second one of a few bytes.
+  static constexpr size_t kSealRoom = 128;
 
   Buffer() = default;
   Buffer(Buffer&& other) noexcept
@@ -56,6 +60,7 @@ class Buffer {
   // What may be written behind the data: fill it, then call extend(). Only where this Buffer is the
   // storage's only user.
   std::span<uint8_t> tail();
+  std::span<uint8_t> seal_tail();  // tail() and kSealRoom more
   void extend(size_t bytes) { end_ += static_cast<uint32_t>(bytes); }
   // Bytes in front of data() that a header may be written into (data() - n), then called part of
   // the data. They are free only as long as no other Buffer shares the storage in front of this.

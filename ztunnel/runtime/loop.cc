@@ -6,6 +6,7 @@
 #include "ztunnel/runtime/timers.h"
 #include "ztunnel/runtime/uring.h"
 
+#include <algorithm>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -84,8 +85,9 @@ void Loop::run() {
     refresh_now();
     const bool stop = shared.run_mailbox();
     shared.timers.run_due(shared.now);
+    end_turn();
     if (stop) break;
-    turn(time_to_next_timer());
+    turn(ending_.empty() ? time_to_next_timer() : std::chrono::milliseconds::zero());
   }
   finish();
   shared.running = false;
@@ -126,12 +128,13 @@ Operation Loop::connect(int fd, const SocketAddress& address) {
   return operation;
 }
 
-Operation Loop::receive(int fd, Buffer& into) {
+Operation Loop::receive(int fd, Buffer& into, bool likely_ready) {
   Operation operation;
   operation.loop = this;
   operation.kind = Operation::Kind::kReceive;
   operation.fd = fd;
   operation.into = &into;
+  operation.likely_ready = likely_ready;
   return operation;
 }
 
@@ -190,6 +193,28 @@ std::chrono::milliseconds Loop::time_to_next_timer() const {
   const auto left = *earliest - shared_->now;
   if (left <= std::chrono::nanoseconds::zero()) return std::chrono::milliseconds::zero();
   return std::chrono::ceil<std::chrono::milliseconds>(left);
+}
+
+// What is asked for meanwhile is done in the next turn, so that nobody can keep the loop here.
+void Loop::end_turn() {
+  const size_t count = ending_.size();
+  for (size_t i = 0; i < count; ++i) {
+    TurnEnd* end = ending_[i];
+    if (end == nullptr) continue;
+    end->asked_ = false;
+    ending_[i] = nullptr;
+    end->call_();
+  }
+  ending_.erase(ending_.begin(), ending_.begin() + static_cast<ptrdiff_t>(count));
+}
+
+void TurnEnd::ask() {
+  if (std::exchange(asked_, true)) return;
+  loop_.ending_.push_back(this);
+}
+
+TurnEnd::~TurnEnd() {
+  if (asked_) *std::ranges::find(loop_.ending_, this) = nullptr;
 }
 
 Deadline::Deadline(Loop& loop, std::chrono::milliseconds limit,

@@ -3,6 +3,7 @@
 #include "ztunnel/base/ip.h"
 #include "ztunnel/base/result.h"
 #include "ztunnel/runtime/buffer.h"
+#include "ztunnel/runtime/splice.h"
 #include "ztunnel/runtime/task.h"
 
 #include <sys/uio.h>
@@ -14,6 +15,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 // The house's one event loop: one thread, one Loop. Two backends stand behind it, io_uring and,
 // where that is refused (seccomp, RHEL 9), epoll; the connection tests run on both.
@@ -21,6 +23,7 @@
 namespace weft::runtime {
 
 class Loop;
+class TurnEnd;
 
 enum class Backend { kUring, kEpoll };
 std::string_view to_string(Backend backend);
@@ -35,6 +38,7 @@ struct Operation {
   Kind kind = Kind::kPoll;
   int fd = -1;
   uint32_t poll_events = 0;         // kPoll: POLLIN, POLLOUT
+  bool likely_ready = false;        // kReceive: worth a try before waiting
   Buffer* into = nullptr;           // kReceive
   std::span<const iovec> pieces{};  // kSend; the array too must stay
   sockaddr_storage address{};       // kConnect
@@ -74,8 +78,8 @@ class Loop {
   Operation accept(int listener);  // result: a non-blocking, close-on-exec descriptor
   Operation connect(int fd, const SocketAddress& address);
   // Waits for bytes without holding a buffer; `into` becomes a pooled buffer with what came, or
-  // empty at the end of the stream.
-  Operation receive(int fd, Buffer& into);
+  // empty at the end of the stream. `likely_ready`: more has probably come already.
+  Operation receive(int fd, Buffer& into, bool likely_ready = false);
   Operation send(int fd, std::span<const iovec> pieces);  // may send less; MSG_NOSIGNAL
   Operation poll(int fd, uint32_t events);                // result: the events that are ready
   // Completes every pending operation on the descriptor with -ECANCELED, soon but not before this
@@ -89,10 +93,12 @@ class Loop {
   std::chrono::steady_clock::time_point now() const;  // read once a turn
 
   BufferPool& buffers() { return buffers_; }
+  PipePool& pipes() { return pipes_; }
   virtual Backend backend() const = 0;
 
  protected:
   friend struct Operation;
+  friend class TurnEnd;
   Loop();
   virtual void prepare() {}  // first thing in run()
   virtual void finish() {}   // last thing in run()
@@ -108,8 +114,29 @@ class Loop {
   struct Shared;  // mailbox and timers; see loop.cc
   bool is_own_thread() const;
   std::chrono::milliseconds time_to_next_timer() const;
+  void end_turn();
   BufferPool buffers_;
+  PipePool pipes_;
+  std::vector<TurnEnd*> ending_;  // who asked; null: it is gone
   std::shared_ptr<Shared> shared_;
+};
+
+// Something to be done once all that was ready in a turn of the loop has run, before the loop
+// waits: so what several tasks have to say leaves together. Asking allocates nothing and costs no
+// turn.
+class TurnEnd {
+ public:
+  TurnEnd(Loop& loop, std::move_only_function<void()> call) : loop_(loop), call_(std::move(call)) {}
+  ~TurnEnd();
+  TurnEnd(const TurnEnd&) = delete;
+  TurnEnd& operator=(const TurnEnd&) = delete;
+  void ask();  // once more while it is asked for: does nothing
+
+ private:
+  friend class Loop;
+  Loop& loop_;
+  std::move_only_function<void()> call_;
+  bool asked_ = false;
 };
 
 // Calls `on_timeout` unless it is destroyed before `limit` has passed. The way to bound an await:

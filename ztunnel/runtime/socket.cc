@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -14,6 +15,7 @@ namespace {
 // What the kernel may hold for us that it has not sent yet. More only adds delay, because what is
 // in flight does not count (reference: cpp 2.3, rule 8).
 constexpr int kUnsentBytesMax = 128 * 1024;
+constexpr size_t kPiecesPerSend = 16;  // 256 KiB of full HTTP/2 frames
 
 Fail cancelled() { return fail(Code::kCancelled, "the connection was aborted here"); }
 
@@ -23,20 +25,25 @@ SocketStream::SocketStream(Loop& loop, Fd socket) : loop_(loop), socket_(std::mo
   // Both fail on a unix socket, which needs neither.
   const int on = 1;
   setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  setsockopt(socket_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentBytesMax,
-             sizeof kUnsentBytesMax);
+  bound_unsent(true);
 }
 
 SocketStream::~SocketStream() = default;
+
+void SocketStream::bound_unsent(bool bounded) {
+  const int bytes = bounded ? kUnsentBytesMax : 0;  // 0: the system's own bound, the send buffer
+  setsockopt(socket_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
+}
 
 Task<Result<Buffer>> SocketStream::read() {
   if (aborted_) co_return cancelled();
   if (ended_) co_return Buffer();
   Buffer bytes;
-  const int result = co_await loop_.receive(socket_.get(), bytes);
+  const int result = co_await loop_.receive(socket_.get(), bytes, busy_);
   if (aborted_) co_return cancelled();
   if (result < 0) co_return fail_errno(-result, "receiving");
   if (result == 0) ended_ = true;
+  busy_ = static_cast<size_t>(result) == BufferPool::kBufferBytes;
   co_return bytes;
 }
 
@@ -48,6 +55,27 @@ Task<Result<void>> SocketStream::write(Buffer bytes) {
     if (aborted_) co_return cancelled();
     if (result < 0) co_return fail_errno(-result, "sending");
     bytes.trim_front(static_cast<size_t>(result));
+  }
+  if (aborted_) co_return cancelled();
+  co_return Result<void>();
+}
+
+Task<Result<void>> SocketStream::write_pieces(std::span<Buffer> pieces) {
+  std::array<iovec, kPiecesPerSend> vector;
+  while (!pieces.empty()) {
+    if (aborted_) co_return cancelled();
+    const size_t count = std::min(pieces.size(), vector.size());
+    for (size_t i = 0; i < count; ++i) vector[i] = {pieces[i].data(), pieces[i].size()};
+    const int result = co_await loop_.send(socket_.get(), std::span(vector).first(count));
+    if (aborted_) co_return cancelled();
+    if (result < 0) co_return fail_errno(-result, "sending");
+    auto sent = static_cast<size_t>(result);
+    while (!pieces.empty() && sent >= pieces.front().size()) {
+      sent -= pieces.front().size();
+      pieces.front().clear();
+      pieces = pieces.subspan(1);
+    }
+    if (sent > 0) pieces.front().trim_front(sent);
   }
   if (aborted_) co_return cancelled();
   co_return Result<void>();

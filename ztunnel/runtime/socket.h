@@ -21,16 +21,25 @@ class SocketStream final : public ByteStream {
 
   Task<Result<Buffer>> read() override;
   Task<Result<void>> write(Buffer bytes) override;
+  Task<Result<void>> write_pieces(std::span<Buffer> pieces) override;
   Task<Result<void>> shutdown_write() override;
   void abort() override;  // SO_LINGER 0: the peer sees RST
 
+  SocketStream* socket() override { return this; }
+
+  Loop& loop() const { return loop_; }
   int fd() const { return socket_.get(); }
+  bool is_aborted() const { return aborted_; }
+  // Whether the kernel holds little that it has not sent yet, as at first: for delay. Without, it
+  // holds what its buffer takes: for bulk.
+  void bound_unsent(bool bounded);
 
  private:
   Loop& loop_;
   Fd socket_;
   bool aborted_ = false;
   bool ended_ = false;
+  bool busy_ = false;  // the last read filled its buffer
 };
 
 // How a socket to be connected is made; what is set before connect(2).

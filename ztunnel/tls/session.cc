@@ -205,12 +205,13 @@ int Session::bio_write(BIO* bio, const char* from, size_t size, size_t* done) {
   *done = size;
   if (session.opening_) session.answer_bytes_ += size;
   while (size > 0) {
-    if (session.outgoing_.empty() || session.outgoing_.back().tail().empty()) {
+    if (session.outgoing_.empty() || session.outgoing_.back().seal_tail().empty()) {
       session.outgoing_.push_back(session.pool_.get());
     }
     runtime::Buffer& last = session.outgoing_.back();
-    const size_t part = std::min(size, last.tail().size());
-    std::memcpy(last.tail().data(), from, part);
+    const std::span<uint8_t> room = last.seal_tail();
+    const size_t part = std::min(size, room.size());
+    std::memcpy(room.data(), from, part);
     last.extend(part);
     from += part;
     size -= part;

@@ -4,6 +4,8 @@
 #include "ztunnel/tls/context.h"
 #include "ztunnel/tls/session.h"
 
+#include <array>
+#include <span>
 #include <utility>
 
 // Moves a Session's bytes over a transport. All of OpenSSL is called synchronously on the loop's
@@ -21,6 +23,7 @@ using runtime::Task;
 constexpr std::chrono::seconds kHandshakeTimeout{10};
 // How long the last words (an alert) of a broken session may wait for a peer that does not read.
 constexpr std::chrono::seconds kAlertTimeout{1};
+constexpr size_t kBuffersPerWrite = 4;  // 256 KiB of records in one system call
 
 class Stream final : public TlsStream {
  public:
@@ -137,9 +140,15 @@ Task<Result<void>> Stream::flush() {
   while (flushing_) co_await flushed_.wait();
   flushing_ = true;
   while (!unsent_) {
-    std::optional<Buffer> next = session_->take_outgoing();
-    if (!next) break;
-    Result<void> sent = co_await transport_->write(std::move(*next));
+    std::array<Buffer, kBuffersPerWrite> pieces;
+    size_t count = 0;
+    while (count < pieces.size()) {
+      std::optional<Buffer> next = session_->take_outgoing();
+      if (!next) break;
+      pieces[count++] = std::move(*next);
+    }
+    if (count == 0) break;
+    Result<void> sent = co_await transport_->write_pieces(std::span(pieces).first(count));
     if (!sent) unsent_ = std::move(sent.error());
   }
   flushing_ = false;

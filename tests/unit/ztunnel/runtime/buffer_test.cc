@@ -18,6 +18,15 @@ TEST(Buffer, FreshOneHasHeadroomAndRoomForAWholeRead) {
   EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.data()) % 64, 0U);
 }
 
+TEST(Buffer, HasRoomBehindItsTailForWhatSealingAdds) {
+  BufferPool pool;
+  Buffer buffer = pool.get();
+  EXPECT_EQ(buffer.seal_tail().size(), BufferPool::kBufferBytes + Buffer::kSealRoom);
+  buffer.extend(BufferPool::kBufferBytes + 1);
+  EXPECT_TRUE(buffer.tail().empty());
+  EXPECT_EQ(buffer.seal_tail().size(), Buffer::kSealRoom - 1);
+}
+
 TEST(Buffer, HeaderIsWrittenInPlaceInFrontOfThePayload) {
   BufferPool pool;
   Buffer buffer = pool.copy_of("payload");

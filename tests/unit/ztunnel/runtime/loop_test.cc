@@ -52,6 +52,24 @@ Task<void> unscheduled(Loop& loop) {
 
 TEST_P(LoopTest, UnscheduledTimerIsNotCalled) { run(loop(), unscheduled(loop())); }
 
+Task<void> turn_ends(Loop& loop) {
+  int calls = 0;
+  TurnEnd end(loop, [&] { ++calls; });
+  auto gone = std::make_unique<TurnEnd>(loop, [&] { calls += 100; });
+  end.ask();
+  end.ask();
+  gone->ask();
+  gone.reset();
+  EXPECT_EQ(calls, 0);
+  co_await loop.sleep(1ms);
+  EXPECT_EQ(calls, 1);
+  end.ask();
+  co_await loop.sleep(1ms);
+  EXPECT_EQ(calls, 2);
+}
+
+TEST_P(LoopTest, TurnEndIsCalledOnceForATurnAndNotOnceItIsGone) { run(loop(), turn_ends(loop())); }
+
 Task<void> deadlines(Loop& loop) {
   int calls = 0;
   {

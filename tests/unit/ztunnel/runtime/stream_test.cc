@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <random>
 
 namespace weft::runtime {
@@ -135,6 +136,37 @@ TEST_P(Stream, CarriesEverySizeUnchanged) {
     SetUp();
     run(*loop_, transfer(*loop_, *pair_.left, *pair_.right, total, BufferPool::kBufferBytes));
   }
+}
+
+// The pattern in groups of pieces, each group in one call.
+Task<void> write_groups(Loop& loop, ByteStream& stream, size_t total) {
+  constexpr std::array<size_t, 5> kSizes{1, BufferPool::kBufferBytes, 9, 16375, 30000};
+  size_t written = 0;
+  while (written < total) {
+    std::array<Buffer, 40> pieces;  // more than go into one system call
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      const size_t size = std::min(kSizes[i % kSizes.size()], total - written);
+      pieces[i] = loop.buffers().get();
+      for (size_t at = 0; at < size; ++at) pieces[i].tail()[at] = byte_at(written + at);
+      pieces[i].extend(size);
+      written += size;
+    }
+    const auto done = co_await stream.write_pieces(pieces);
+    EXPECT_TRUE(done.has_value()) << done.error().to_string();
+    for (const Buffer& piece : pieces) EXPECT_TRUE(piece.empty());
+  }
+  EXPECT_TRUE((co_await stream.shutdown_write()).has_value());
+}
+
+Task<void> transfer_groups(Loop& loop, ByteStream& from, ByteStream& to, size_t total) {
+  TaskScope scope;
+  scope.spawn(write_groups(loop, from, total));
+  co_await read_pattern(to, total);
+  co_await scope.join();
+}
+
+TEST_P(Stream, CarriesPiecesThatAreWrittenTogether) {
+  run(*loop_, transfer_groups(*loop_, *pair_.left, *pair_.right, 5'000'000));
 }
 
 TEST_P(Stream, CarriesManySmallPieces) {
