@@ -158,9 +158,10 @@ Task<Upstream> try_address(PodProxy& proxy, std::shared_ptr<const learn::Workloa
 }
 
 // To a workload; one that is known by its name is looked up, and its addresses tried in turn.
-Task<Upstream> try_workload(PodProxy& proxy, std::shared_ptr<const learn::Workload> source,
-                            SocketAddress client, SocketAddress original, const Route& route,
-                            ToWorkload to, Report& report) {
+Task<Upstream> try_workload(PodProxy& proxy, const learn::State& state,
+                            std::shared_ptr<const learn::Workload> source, SocketAddress client,
+                            SocketAddress original, const Route& route, ToWorkload to,
+                            Report& report) {
   if (!to.address.ip.is_unspecified()) {
     co_return co_await try_address(proxy, source, client, route, to, report);
   }
@@ -173,7 +174,14 @@ Task<Upstream> try_workload(PodProxy& proxy, std::shared_ptr<const learn::Worklo
   std::optional<Refusal> first;
   for (const IpAddress& ip : *found) {
     to.address.ip = ip;
-    Upstream upstream = co_await try_address(proxy, source, client, route, to, report);
+    const ToWorkload known = as_known(state, to);
+    if (known.workload != to.workload && known.workload->has_waypoint) {
+      co_return refuse(Error(Code::kUnavailable, host + " is the address " + ip.to_string() +
+                                                     " of a pod with a waypoint, which this "
+                                                     "ztunnel cannot use"),
+                       Flag::kConnect);
+    }
+    Upstream upstream = co_await try_address(proxy, source, client, route, known, report);
     if (upstream || !is_worth_another(proxy, upstream.error())) co_return upstream;
     if (!first) first = std::move(upstream.error());
   }
@@ -204,12 +212,13 @@ Task<Upstream> open_upstream(PodProxy& proxy, const learn::State& state,
     const auto* to = std::get_if<ToWorkload>(&route.destination);
     if (to == nullptr) co_return co_await open_plain(proxy, original);
 
-    Upstream upstream = co_await try_workload(proxy, source, client, original, route, *to, report);
+    Upstream upstream =
+        co_await try_workload(proxy, state, source, client, original, route, *to, report);
     if (upstream || !route.service || !is_worth_another(proxy, upstream.error())) {
       co_return upstream;
     }
     if (!first) first = std::move(upstream.error());
-    tried[attempt] = to->workload.get();
+    tried[attempt] = to->endpoint;
   }
   co_return std::unexpected(std::move(*first));
 }

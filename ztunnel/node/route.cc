@@ -133,7 +133,7 @@ Destination to_workload(std::shared_ptr<const learn::Workload> workload,
     return ToNowhere{title_of(*workload) + " is on the network \"" + workload->network +
                      "\", and there is no way to other networks"};
   }
-  return ToWorkload{std::move(workload), original};
+  return ToWorkload{std::move(workload), original, nullptr};
 }
 
 // To where the client wanted to go, which the service only gives a name.
@@ -160,10 +160,21 @@ Destination to_endpoint(const learn::State& state, const learn::Service& target,
   const Candidate* chosen =
       port == nullptr ? nullptr : Picker(target, choice).pick(*port, original.ip.is_v4() ? 0 : 1);
   if (chosen == nullptr) return ToNowhere{why_no_endpoint(target, original.port)};
-  return ToWorkload{held(state, *chosen), chosen->address};
+  ToWorkload to = as_known(state, {held(state, *chosen), chosen->address, chosen->workload});
+  if (to.workload->has_waypoint && to.workload.get() != chosen->workload) {
+    return to_workload(std::move(to.workload), to.address);
+  }
+  return to;
 }
 
 }  // namespace
+
+ToWorkload as_known(const learn::State& state, ToWorkload to) {
+  if (to.workload->hbone || to.address.ip.is_unspecified()) return to;
+  auto known = state.workload_by_ip(to.address.ip);
+  if (known != nullptr && known->hbone && !known->other_network) to.workload = std::move(known);
+  return to;
+}
 
 Route choose_route(const learn::State& state, const SocketAddress& original, const Choice& choice) {
   Route route;

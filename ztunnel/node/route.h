@@ -23,6 +23,7 @@ struct ToWorkload {
   // Its IP and the port that its application listens on. The IP is "::" where the workload is known
   // by its host name only, which is then to be looked up.
   SocketAddress address;
+  const learn::Workload* endpoint = nullptr;  // the service's, as Choice::tried names it
 };
 
 // Nowhere, and why: what the log says.
@@ -56,5 +57,10 @@ struct Choice {
 // them, as the service's scopes say: all, only those in all scopes of the client, or those in the
 // most. Of these by capacity, or always the same one for a client where the service wants that.
 Route choose_route(const learn::State& state, const SocketAddress& original, const Choice& choice);
+
+// An endpoint that is written down by its address or name alone may be a pod of the mesh: then it
+// is reached as that pod, over mutual TLS and as its policies want it, never in plain text beside
+// them.
+ToWorkload as_known(const learn::State& state, ToWorkload to);
 
 }  // namespace weft::node

@@ -268,6 +268,19 @@ TEST_F(RouteTest, AWorkloadKnownByNameOnlyIsToBeLookedUp) {
   EXPECT_EQ(std::get<ToWorkload>(to.destination).address, (SocketAddress{IpAddress(), 443}));
 }
 
+TEST_F(RouteTest, AnEndpointThatIsAPodOfTheMeshIsReachedAsThatPod) {
+  auto written = workload("written", 0x0af40105);
+  written->hbone = false;
+  add(written, 5001);
+  EXPECT_EQ(name(route(kVip)), "written");
+  auto pod = workload("pod", 0x0af40105);
+  data_->workloads_by_ip[pod->addresses[0]] = pod;
+  EXPECT_EQ(name(route(kVip)), "pod");
+  EXPECT_EQ(std::get<ToWorkload>(route(kVip).destination).address.port, 5001);
+  pod->has_waypoint = true;
+  EXPECT_THAT(reason(route(kVip)), HasSubstr("has a waypoint"));
+}
+
 TEST_F(RouteTest, WaypointIsNeverBypassed) {
   add(workload("users-1", 0x0af40105), 5001);
   service_->has_waypoint = true;
