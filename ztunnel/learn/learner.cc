@@ -142,7 +142,7 @@ LearnerStatus LearnerImpl::status() const {
   status.pods = pods_.size();
   status.workloads = data.workloads.size();
   status.services = data.services.size();
-  status.policies = data.policies.size();
+  status.policies = data.authorization.policies.size();
   status.last_error = last_error_;
   status.snapshot_error = snapshot_.failure();
   status.certificates = identities_.status();
@@ -166,7 +166,7 @@ bool LearnerImpl::restore_snapshot() {
   publisher_.publish_now();
   log::info("snapshot")
       .field("workloads", static_cast<int64_t>(builder_.data().workloads.size()))
-      .field("policies", static_cast<int64_t>(builder_.data().policies.size()))
+      .field("policies", static_cast<int64_t>(builder_.data().authorization.policies.size()))
       .say("configuration of an earlier run restored");
   return true;
 }

@@ -193,6 +193,10 @@ Result<std::shared_ptr<const Workload>> parse_workload(const pb::Workload& from,
   }
   workload->authorization_policies.assign(from.authorization_policies().begin(),
                                           from.authorization_policies().end());
+  for (const std::string& name : workload->authorization_policies) {
+    // With its length: what a name may hold is up to control.
+    workload->policies_key += std::to_string(name.size()) + ':' + name;
+  }
   workload->host_network = from.network_mode() == pb::HOST_NETWORK;
   workload->has_waypoint = from.has_waypoint();
   workload->registry_only = from.registry_only();

@@ -49,27 +49,35 @@ std::shared_ptr<const Service> State::service_by_key(std::string_view ns_and_hos
   return find_in(data_->services, ns_and_hostname);
 }
 
-Result<policy::PolicyList> State::policies_for(const Workload& workload) const {
+Result<policy::PolicySets> State::policies_for(const Workload& workload) const {
   if (!data_->policies_complete) {
     return fail(Code::kUnavailable, "control has not sent the authorization policies yet");
   }
   if (data_->policies_lost) {
     return fail(Code::kUnavailable, "there are more authorization policies than fit in memory");
   }
-  policy::PolicyList list = data_->global_policies;
-  const auto of_namespace = data_->namespace_policies.find(workload.ns);
-  if (of_namespace != data_->namespace_policies.end()) {
-    list.insert(list.end(), of_namespace->second.begin(), of_namespace->second.end());
+  const PolicyIndex& index = data_->authorization;
+  const auto of_namespace = index.of_namespace.find(workload.ns);
+  policy::PolicySets sets{
+      index.of_mesh.get(),
+      of_namespace == index.of_namespace.end() ? nullptr : of_namespace->second.get(), nullptr};
+  if (workload.policies_key.empty()) return sets;
+  auto named = index.named.find(workload.policies_key);
+  if (named == index.named.end()) {
+    // The caller's workload may be older than this State.
+    const auto present = workload_by_uid(workload.uid);
+    if (present != nullptr) named = index.named.find(present->policies_key);
+    if (present != nullptr && present->policies_key.empty()) return sets;
   }
-  for (const std::string& key : workload.authorization_policies) {
-    auto policy = find_in(data_->policies, key);
-    if (policy == nullptr) {
-      return fail(Code::kUnavailable, "workload " + workload.uid + " names the policy " + key +
-                                          ", which control has not sent");
-    }
-    list.push_back(std::move(policy));
+  if (named == index.named.end() || named->second.set == nullptr) {
+    const std::string& missing = named == index.named.end()
+                                     ? workload.authorization_policies.front()
+                                     : named->second.missing;
+    return fail(Code::kUnavailable, "workload " + workload.uid + " names the policy " + missing +
+                                        ", which control has not sent");
   }
-  return list;
+  sets[2] = named->second.set.get();
+  return sets;
 }
 
 uint64_t State::policy_generation() const { return data_->policy_generation; }

@@ -55,6 +55,7 @@ struct Workload {
   // Services it belongs to ("ns/hostname"); service port -> target port of each.
   std::unordered_map<std::string, std::unordered_map<uint16_t, uint16_t>> services;
   std::vector<std::string> authorization_policies;  // "ns/name"
+  std::string policies_key;                         // one text for all of them; empty: none
   std::optional<ApplicationTunnel> application_tunnel;
   bool host_network = false;  // its IP is the node's: not found by IP
   bool has_waypoint =
@@ -125,7 +126,8 @@ class State {
   std::shared_ptr<const Service> service_by_key(std::string_view ns_and_hostname) const;
   // What applies to a workload as a destination. An Error (kUnavailable) before the first complete
   // set of Authorizations, or where the workload names one that is not there: refuse.
-  Result<policy::PolicyList> policies_for(const Workload& workload) const;
+  // Good as long as this State is.
+  Result<policy::PolicySets> policies_for(const Workload& workload) const;
 
   // Where two States have the same, no connection that one allows is refused by the other.
   uint64_t policy_generation() const;

@@ -160,7 +160,7 @@ void StateBuilder::put_workload(std::shared_ptr<const Workload> workload) {
     members_[key][workload->uid] = workload;
     services_to_rebuild_.insert(key);
   }
-  for (const std::string& policy : workload->authorization_policies) ++policy_references_[policy];
+  policies_.add_workload(*workload);
   std::string uid = workload->uid;
   data_.workloads[std::move(uid)] = std::move(workload);
 }
@@ -182,7 +182,7 @@ void StateBuilder::remove_workload(const std::string& uid) {
     if (members->second.empty()) members_.erase(members);
     services_to_rebuild_.insert(key);
   }
-  let_go_of_policies(*workload);
+  policies_.remove_workload(*workload);
 }
 
 void StateBuilder::put_service(const std::string& key, std::shared_ptr<const Service> service) {
@@ -250,7 +250,7 @@ Result<void> StateBuilder::apply_policy(const XdsResource& resource) {
         .field("reason", caveat)
         .say("a policy of a newer control plane decides against every caller");
   }
-  data_.policies[resource.name()] = *compiled;
+  policies_.put(data_.authorization, resource.name(), *compiled);
   authorizations_[resource.name()] = {std::make_shared<XdsResource>(resource), true, false};
   policies_changed_ = true;
   return {};
@@ -274,7 +274,7 @@ Result<void> StateBuilder::deny_in_place_of(const XdsResource& resource) {
   if (denial.scope() == istio::security::NAMESPACE && denial.namespace_().empty()) {
     denial.set_scope(istio::security::GLOBAL);
   }
-  data_.policies[resource.name()] = TRY(policy::compile(denial));
+  policies_.put(data_.authorization, resource.name(), TRY(policy::compile(denial)));
   authorizations_[resource.name()] = {std::make_shared<XdsResource>(resource), false, false};
   policies_changed_ = true;
   log::error("xds")
@@ -284,48 +284,23 @@ Result<void> StateBuilder::deny_in_place_of(const XdsResource& resource) {
   return {};
 }
 
-// The policies themselves go at the end of the response: an updated workload may name them again.
-void StateBuilder::let_go_of_policies(const Workload& workload) {
-  for (const std::string& policy : workload.authorization_policies) {
-    const auto references = policy_references_.find(policy);
-    if (--references->second == 0) policy_references_.erase(references);
-  }
-}
-
+// One that a workload names stays until the end of the response at least: an updated workload may
+// name it again.
 void StateBuilder::remove_policy(const std::string& name) {
-  if (policy_references_.contains(name)) {
+  if (policies_.is_named(name)) {
     condemned_.insert(name);
     return;
   }
   authorizations_.erase(name);
-  data_.policies.erase(name);
+  policies_.erase(data_.authorization, name);
   policies_changed_ = true;
-}
-
-void StateBuilder::rebuild_policy_lists() {
-  data_.global_policies.clear();
-  data_.namespace_policies.clear();
-  for (const auto& [name, policy] : data_.policies) {
-    switch (policy::scope_of(*policy)) {
-      case istio::security::GLOBAL:
-        data_.global_policies.push_back(policy);
-        break;
-      case istio::security::NAMESPACE:
-        data_.namespace_policies[policy::namespace_of(*policy)].push_back(policy);
-        break;
-      default:  // those of WORKLOAD_SELECTOR are found by name
-        break;
-    }
-  }
 }
 
 std::shared_ptr<const State> StateBuilder::publish() {
   for (const std::string& key : services_to_rebuild_) rebuild_service(key);
   services_to_rebuild_.clear();
-  if (policies_changed_) {
-    rebuild_policy_lists();
-    ++data_.policy_generation;
-  }
+  policies_.rebuild(data_.authorization);
+  if (policies_changed_) ++data_.policy_generation;
   policies_changed_ = false;
   urgent_ = false;
   return std::make_shared<const State>(std::make_shared<const State::Data>(data_));

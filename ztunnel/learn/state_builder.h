@@ -1,7 +1,7 @@
 #pragma once
 
 #include "proto/xds.pb.h"
-#include "ztunnel/learn/state_data.h"
+#include "ztunnel/learn/policy_table.h"
 
 #include <map>
 #include <memory>
@@ -75,14 +75,12 @@ class StateBuilder {
   Result<void> deny_in_place_of(const XdsResource& resource);
   void remove_address(const std::string& name);
   void remove_policy(const std::string& name);
-  void let_go_of_policies(const Workload& workload);
   void note_policies(const Workload& workload);
   void put_workload(std::shared_ptr<const Workload> workload);
   void remove_workload(const std::string& uid);
   void put_service(const std::string& key, std::shared_ptr<const Service> service);
   void remove_service(const std::string& key);
   void rebuild_service(const std::string& key);
-  void rebuild_policy_lists();
 
   template <class Map, class Key>
   void claim(Map& table, std::map<Key, std::vector<typename Map::mapped_type>>& claims,
@@ -102,8 +100,8 @@ class StateBuilder {
   std::set<std::string> services_to_rebuild_;
   bool policies_changed_ = false;
   bool urgent_ = false;
-  StringMap<size_t> policy_references_;  // how many workloads name it
-  std::set<std::string> condemned_;      // removed by control, still named
+  PolicyTable policies_;
+  std::set<std::string> condemned_;  // removed by control, still named
   // Several may claim one address or pod name; the first of each vector is in force.
   std::map<IpAddress, std::vector<std::shared_ptr<const Workload>>> ip_claims_;
   std::map<std::string, std::vector<std::shared_ptr<const Workload>>> pod_claims_;

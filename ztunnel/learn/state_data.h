@@ -26,6 +26,18 @@ using StringMap = std::unordered_map<std::string, T, StringHash, std::equal_to<>
 template <class T>
 using SharedStringMap = SharedMap<std::string, T, StringHash>;
 
+// Who may connect to what: the policies, and sets of them as they are asked. PolicyTable keeps it.
+struct PolicyIndex {
+  struct Named {
+    std::shared_ptr<const policy::PolicySet> set;  // null where one is missing
+    std::string missing;                           // the name of it
+  };
+  SharedStringMap<std::shared_ptr<const policy::Policy>> policies;  // by "namespace/name"
+  std::shared_ptr<const policy::PolicySet> of_mesh;                 // null: none
+  SharedStringMap<std::shared_ptr<const policy::PolicySet>> of_namespace;
+  SharedStringMap<Named> named;  // by Workload::policies_key
+};
+
 // The tables behind a State. StateBuilder keeps one that it changes, and publishes copies, which
 // share with it all that has not changed since the copy before.
 struct State::Data {
@@ -34,10 +46,8 @@ struct State::Data {
   SharedStringMap<std::shared_ptr<const Workload>> pods;     // by "namespace/name"
   SharedStringMap<std::shared_ptr<const Service>> services;  // by "namespace/hostname"
   VipTable vips;
-  NameTable names;                                                  // for DNS
-  SharedStringMap<std::shared_ptr<const policy::Policy>> policies;  // by "namespace/name"
-  policy::PolicyList global_policies;
-  SharedStringMap<policy::PolicyList> namespace_policies;
+  NameTable names;  // for DNS
+  PolicyIndex authorization;
 
   // Grows with every change that may refuse a connection which was allowed before.
   uint64_t policy_generation = 0;

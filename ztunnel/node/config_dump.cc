@@ -336,7 +336,7 @@ std::string to_json(const ConfigDump& dump) {
   const learn::State::Data& data = dump.state->data();
   return "{\"workloads\":" + list_of(data.workloads, workload_entry) +
          ",\n\"services\":" + list_of(data.services, service_entry) +
-         ",\n\"policies\":" + list_of(data.policies, policy_entry) +
+         ",\n\"policies\":" + list_of(data.authorization.policies, policy_entry) +
          ",\n\"certificates\":" + certificates_of(dump) + ",\n\"workloadState\":" + pods_of(dump) +
          connections_caveat(dump.connections) +
          ",\n\"stagedServices\":{},\n\"staticConfig\":{\"workloads\":[],\"services\":[],"

@@ -10,7 +10,7 @@ namespace weft::node {
 // refused too.
 inline Result<void> authorize_inbound(const learn::State& state, const learn::Workload& destination,
                                       const policy::Connection& connection) {
-  Result<policy::PolicyList> policies = state.policies_for(destination);
+  Result<policy::PolicySets> policies = state.policies_for(destination);
   if (!policies) {
     return Fail(Error(Code::kRefused, "connection closed due to policy rejection",
                       std::move(policies.error())));

@@ -1,6 +1,6 @@
 #include "ztunnel/policy/authorize.h"
 
-#include "ztunnel/policy/matchers.h"
+#include "ztunnel/policy/policy_set.h"
 
 namespace weft::policy {
 
@@ -43,37 +43,45 @@ bool clause_matches(const Clause& clause, const Subject& subject) {
          });
 }
 
-bool rule_matches(const Rule& rule, const Subject& subject) {
-  return std::ranges::all_of(rule.clauses,
+}  // namespace
+
+bool Rule::matches(const Subject& subject) const {
+  return std::ranges::all_of(clauses,
                              [&](const Clause& clause) { return clause_matches(clause, subject); });
 }
 
-}  // namespace
-
-bool Policy::matches(const Subject& subject) const {
-  if (!caveat.empty()) return action == istio::security::DENY;
-  return std::ranges::any_of(rules, [&](const Rule& rule) { return rule_matches(rule, subject); });
+std::shared_ptr<const PolicySet> make_set(PolicyList policies) {
+  return std::make_shared<const PolicySet>(std::move(policies));
 }
 
-Verdict authorize(const PolicyList& policies, const Connection& connection) {
-  if (policies.empty()) return Verdict{.allowed = true, .policy = {}, .reason = {}};
+Verdict authorize(const PolicySets& sets, const Connection& connection) {
+  if (std::ranges::all_of(sets, [](const PolicySet* set) { return set == nullptr; })) {
+    return {.allowed = true, .policy = {}, .reason = {}};
+  }
   const Subject subject(connection);
-  for (const auto& policy : policies) {
-    if (policy->dry_run || policy->action != istio::security::DENY) continue;
-    if (policy->matches(subject)) {
+  bool allow_exists = false;
+  for (const PolicySet* set : sets) {
+    if (set == nullptr) continue;
+    allow_exists = allow_exists || set->has_allow();
+    if (const Policy* policy = set->denial(subject)) {
       return {.allowed = false,
               .policy = policy->key,
               .reason = "explicitly denied by: " + policy->key};
     }
   }
-  bool allow_exists = false;
-  for (const auto& policy : policies) {
-    if (policy->dry_run || policy->action != istio::security::ALLOW) continue;
-    allow_exists = true;
-    if (policy->matches(subject)) return {.allowed = true, .policy = policy->key, .reason = {}};
-  }
   if (!allow_exists) return {.allowed = true, .policy = {}, .reason = {}};
+  for (const PolicySet* set : sets) {
+    if (set == nullptr) continue;
+    if (const Policy* policy = set->permission(subject)) {
+      return {.allowed = true, .policy = policy->key, .reason = {}};
+    }
+  }
   return {.allowed = false, .policy = {}, .reason = "allow policies exist, but none allowed"};
+}
+
+Verdict authorize(const PolicyList& policies, const Connection& connection) {
+  const PolicySet set(policies);
+  return authorize(PolicySets{&set, nullptr, nullptr}, connection);
 }
 
 const std::string& key_of(const Policy& policy) { return policy.key; }

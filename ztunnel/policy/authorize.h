@@ -4,6 +4,7 @@
 #include "ztunnel/base/ip.h"
 #include "ztunnel/base/spiffe_id.h"
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,13 +36,21 @@ class Policy;
 // port over 65535, an unknown action or scope).
 Result<std::shared_ptr<const Policy>> compile(const istio::security::Authorization& resource);
 
-// The policies that apply to one workload, in no particular order: GLOBAL, those of its namespace,
-// and those it names. `missing` names one that the workload refers to and that is not there:
-// refuse.
 using PolicyList = std::vector<std::shared_ptr<const Policy>>;
 
+// Policies indexed to be asked together; immutable and shared between threads.
+class PolicySet;
+std::shared_ptr<const PolicySet> make_set(PolicyList policies);
+
+// The policies that apply to one workload: the mesh's, those of its namespace, and those it names.
+// Null: there are none. They live as long as the State that they were taken from.
+using PolicySets = std::array<const PolicySet*, 3>;
+
 // Istio's order: a dry-run policy never decides; any DENY that matches refuses; no ALLOW at all
-// allows; any ALLOW that matches allows; otherwise refused. Pure.
+// allows; any ALLOW that matches allows; otherwise refused. Pure. Of several that match, any is
+// named, of one set's the first in its list.
+Verdict authorize(const PolicySets& sets, const Connection& connection);
+// The same for policies that are asked once.
 Verdict authorize(const PolicyList& policies, const Connection& connection);
 
 const std::string& key_of(const Policy& policy);  // "ns/name"

@@ -90,6 +90,8 @@ struct Clause {
 
 struct Rule {
   std::vector<Clause> clauses;
+
+  bool matches(const Subject& subject) const;
 };
 
 class Policy {
@@ -102,8 +104,6 @@ class Policy {
   // What this version cannot understand; not empty: the policy decides against the caller.
   std::string caveat;
   std::vector<Rule> rules;
-
-  bool matches(const Subject& subject) const;
 };
 
 }  // namespace weft::policy

@@ -73,7 +73,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         for (const auto& resource : response.resources()) {
           const bool rejected = std::ranges::any_of(
               rejections, [&](const auto& r) { return r.name == resource.name(); });
-          CHECK(rejected || builder.data().policies.contains(resource.name()));
+          CHECK(rejected || builder.data().authorization.policies.contains(resource.name()));
         }
       }
     }

@@ -375,7 +375,8 @@ TEST_P(LearnerTest, AStormOfUpdates) {
   for (int i = 0; i < kUpdates + 3; ++i) EXPECT_FALSE(next_answer().has_error_detail());
   const auto last = IpAddress::v4(0x0a000000 + 1 + (kUpdates - 1) % 100);
   EXPECT_NE(ztunnel_->state_with([&](const State& state) {
-              return state.workload_by_ip(last) != nullptr && state.data().policies.size() == 1;
+              return state.workload_by_ip(last) != nullptr &&
+                     state.data().authorization.policies.size() == 1;
             }),
             nullptr);
   EXPECT_LT(ztunnel_->observer().count("state"), kUpdates / 4);

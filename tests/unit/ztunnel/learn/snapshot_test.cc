@@ -117,8 +117,9 @@ TEST_F(Snapshot, RestoresWhatItKept) {
   EXPECT_NE(state->workload_of_pod("shop", "a"), nullptr);
   EXPECT_EQ(builder->versions(kAddressType), original.versions(kAddressType));
   EXPECT_EQ(builder->versions(kAuthorizationType), original.versions(kAuthorizationType));
-  EXPECT_EQ(state->data().policies.size(), 2U) << "the wrong one denies in its scope again";
-  EXPECT_EQ(state->data().namespace_policies.at("shop").size(), 1U);
+  EXPECT_EQ(state->data().authorization.policies.size(), 2U)
+      << "the wrong one denies in its scope again";
+  EXPECT_TRUE(state->data().authorization.of_namespace.at("shop"));
 }
 
 TEST_F(Snapshot, EmptyIsCompleteToo) {
@@ -191,7 +192,8 @@ runtime::Task<void> kill_behind_each_change(runtime::Loop& loop, std::string pat
     for (const auto type : {kAddressType, kAuthorizationType}) {
       EXPECT_EQ(now->versions(type), kept.builder.versions(type)) << i;
     }
-    EXPECT_EQ(now->data().policies.size(), kept.builder.data().policies.size());
+    EXPECT_EQ(now->data().authorization.policies.size(),
+              kept.builder.data().authorization.policies.size());
   }
   EXPECT_EQ(kept.bases, 1);
 }

@@ -59,7 +59,7 @@ TEST(StateBuilderTest, NothingIsDecidedBeforeTheFirstPolicies) {
 
   builder.apply(authorizations());
   state = builder.publish();
-  EXPECT_TRUE(state->policies_for(*workload)->empty());
+  EXPECT_EQ(state->policies_for(*workload).value(), policy::PolicySets{});
   EXPECT_TRUE(state->data().complete());
 }
 
@@ -220,7 +220,7 @@ TEST_F(Builder, ANameThatComesTwiceInOneResponse) {
   DeltaResponse gone = authorizations();
   gone.add_removed_resources("shop/p");
   builder_.apply(gone);
-  EXPECT_TRUE(builder_.publish()->data().policies.empty());
+  EXPECT_TRUE(builder_.publish()->data().authorization.policies.empty());
 
   DeltaResponse both = addresses();
   add_pod(both, "c", 9);

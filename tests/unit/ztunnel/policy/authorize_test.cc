@@ -161,7 +161,7 @@ TEST(Authorize, OrderOfDecisions) {
       *compile(parse("name: 'x' namespace: 'n' action: DENY rules {} dry_run: true"));
   const auto dry_allow = *compile(parse("name: 'y' namespace: 'n' action: ALLOW dry_run: true"));
 
-  EXPECT_TRUE(authorize({}, alice).allowed);
+  EXPECT_TRUE(authorize(PolicyList{}, alice).allowed);
   EXPECT_TRUE(authorize({deny_nothing}, alice).allowed);
   EXPECT_TRUE(authorize({dry_deny, dry_allow}, alice).allowed) << "dry run never decides";
   EXPECT_EQ(authorize({allow}, alice).policy, "n/a");

@@ -1,10 +1,13 @@
 // A second evaluator, written directly on the protobuf messages with no regard to speed, must agree
-// with authorize() on many random policies and connections.
-#include "ztunnel/policy/authorize.h"
+// with authorize() on 100 000 random sets of policies and five times as many connections.
+#include "ztunnel/policy/policy_set.h"
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <map>
 #include <random>
+#include <set>
 
 namespace weft::policy {
 namespace {
@@ -79,19 +82,23 @@ bool naive_policy(const pb::Authorization& policy, const Connection& c) {
   return false;
 }
 
-bool naive_authorize(const std::vector<pb::Authorization>& policies, const Connection& c) {
+struct Naive {
+  bool allowed = false;
+  std::set<std::string> by;  // the policies that may be named as the reason; empty: none is
+};
+
+Naive naive_authorize(const std::vector<pb::Authorization>& policies, const Connection& c) {
   bool allow_exists = false;
-  bool allow_matched = false;
+  std::set<std::string> denials;
+  std::set<std::string> permissions;
   for (const auto& policy : policies) {
     if (policy.dry_run()) continue;
-    const bool matched = naive_policy(policy, c);
-    if (policy.action() == pb::DENY && matched) return false;
-    if (policy.action() == pb::ALLOW) {
-      allow_exists = true;
-      allow_matched = allow_matched || matched;
-    }
+    const std::string key = policy.namespace_() + "/" + policy.name();
+    if (policy.action() == pb::ALLOW) allow_exists = true;
+    if (naive_policy(policy, c)) (policy.action() == pb::DENY ? denials : permissions).insert(key);
   }
-  return !allow_exists || allow_matched;
+  if (!denials.empty()) return {false, denials};
+  return {!allow_exists || !permissions.empty(), permissions};
 }
 
 // Random policies over so few names, addresses and ports that they often match.
@@ -181,37 +188,109 @@ class Maker {
   std::mt19937 random_;
 };
 
+// What the policies together do, so that the test shows that it asks about everything.
+void count_fields(const pb::Match& match, std::map<std::string, size_t>& fields) {
+  const auto* descriptor = match.GetDescriptor();
+  for (int i = 0; i < descriptor->field_count(); ++i) {
+    const auto* field = descriptor->field(i);
+    if (match.GetReflection()->FieldSize(match, field) > 0) ++fields[field->name()];
+  }
+}
+
 TEST(Differential, AgreesWithTheNaiveEvaluator) {
   Maker maker(20240607);
   size_t allowed = 0;
-  size_t decided_by_allow = 0;
-  constexpr size_t kSets = 20'000;
+  size_t named = 0;
+  size_t dry = 0;
+  std::map<std::string, size_t> fields;
+  constexpr size_t kSets = 100'000;
+  constexpr size_t kConnections = 5;
   for (size_t i = 0; i < kSets; ++i) {
     std::vector<pb::Authorization> resources;
-    PolicyList compiled;
+    std::array<PolicyList, 3> parts;  // of mesh, namespace and workload: who is where cannot matter
     for (uint32_t n = maker.below(4); n > 0; --n) {
       resources.push_back(maker.policy());
+      dry += resources.back().dry_run() ? 1 : 0;
+      for (const auto& rule : resources.back().rules()) {
+        for (const auto& clause : rule.clauses()) {
+          for (const auto& match : clause.matches()) count_fields(match, fields);
+        }
+      }
       auto policy = compile(resources.back());
       ASSERT_TRUE(policy) << policy.error().to_string();
-      compiled.push_back(*policy);
+      parts[maker.below(3)].push_back(*policy);
     }
-    for (int j = 0; j < 5; ++j) {
+    std::array<std::shared_ptr<const PolicySet>, 3> kept;
+    PolicySets sets{};
+    for (size_t part = 0; part < parts.size(); ++part) {
+      if (parts[part].empty()) continue;
+      kept[part] = make_set(std::move(parts[part]));
+      sets[part] = kept[part].get();
+    }
+    for (size_t j = 0; j < kConnections; ++j) {
       const Connection c = maker.connection();
-      const Verdict verdict = authorize(compiled, c);
-      ASSERT_EQ(verdict.allowed, naive_authorize(resources, c)) << [&] {
+      const Verdict verdict = authorize(sets, c);
+      const Naive naive = naive_authorize(resources, c);
+      ASSERT_EQ(verdict.allowed, naive.allowed) << [&] {
         std::string text;
         for (const auto& r : resources) text += r.DebugString();
         return text;
       }();
-      EXPECT_EQ(verdict.allowed, verdict.reason.empty());
+      ASSERT_EQ(verdict.policy.empty(), naive.by.empty());
+      if (!naive.by.empty()) ASSERT_TRUE(naive.by.contains(verdict.policy)) << verdict.policy;
+      ASSERT_EQ(verdict.allowed, verdict.reason.empty());
       allowed += verdict.allowed ? 1 : 0;
-      decided_by_allow += verdict.allowed && !verdict.policy.empty() ? 1 : 0;
+      named += verdict.allowed && !verdict.policy.empty() ? 1 : 0;
     }
   }
-  // The random policies are no test if they all say the same.
-  EXPECT_GT(allowed, kSets);
-  EXPECT_LT(allowed, kSets * 4);
-  EXPECT_GT(decided_by_allow, kSets / 10);
+  // The random policies are no test if they all say the same, or leave something out.
+  constexpr size_t kAll = kSets * kConnections;
+  EXPECT_GT(allowed, kAll / 5);
+  EXPECT_LT(allowed, kAll * 4 / 5);
+  EXPECT_GT(named, kAll / 50);
+  EXPECT_GT(dry, kSets / 10);
+  EXPECT_EQ(fields.size(), 12U) << "every field of a match but extensions";
+  for (const auto& [field, count] : fields) EXPECT_GT(count, kSets / 10) << field;
+}
+
+// A namespace with a policy for each of a thousand callers.
+TEST(PolicySet, LooksAtThePoliciesThatNameTheCaller) {
+  PolicyList policies;
+  for (int i = 0; i < 1000; ++i) {
+    pb::Authorization p;
+    p.set_name("p" + std::to_string(i));
+    p.set_namespace_("n");
+    p.set_action(i % 2 == 0 ? pb::ALLOW : pb::DENY);
+    pb::Rule& rule = *p.add_rules();
+    rule.add_clauses()->add_matches()->add_destination_ports(80);
+    pb::Match& match = *rule.add_clauses()->add_matches();
+    switch (i % 3) {
+      case 0:
+        match.add_principals()->set_exact("td/ns/web/sa/a" + std::to_string(i));
+        break;
+      case 1:
+        match.add_service_accounts()->set_namespace_("web");
+        match.mutable_service_accounts(0)->set_serviceaccount("a" + std::to_string(i));
+        break;
+      default:
+        match.add_namespaces()->set_exact("web" + std::to_string(i));
+        break;
+    }
+    policies.push_back(*compile(p));
+  }
+  const PolicySet set(policies);
+  Connection c;
+  c.source = SpiffeId{"td", "web", "a600"};
+  c.destination.port = 80;
+  EXPECT_EQ(set.candidates(Subject(c)), 1U);
+  EXPECT_EQ(authorize(PolicySets{&set}, c).policy, "n/p600");
+  c.source->service_account = "a601";
+  EXPECT_EQ(authorize(PolicySets{&set}, c).reason, "explicitly denied by: n/p601");
+  c.source->ns = "web602";
+  EXPECT_EQ(authorize(PolicySets{&set}, c).policy, "n/p602");
+  c.source.reset();
+  EXPECT_EQ(set.candidates(Subject(c)), 0U);
+  EXPECT_FALSE(authorize(PolicySets{&set}, c).allowed);
 }
 
 }  // namespace
