@@ -64,5 +64,10 @@ bool is_to_be_enrolled(const weft::crd::core::Pod& pod, const weft::crd::core::N
 
 // On a pod, by its node's agent: capture is live.
 constexpr const char* kRedirectionAnnotation = "ambient.istio.io/redirection";
+// "http": the pod terminates HBONE itself, with a certificate of its own.
+constexpr const char* kTunnelLabel = "networking.istio.io/tunnel";
+// "<protocol>[/port]" of a pod: what comes to it through HBONE arrives there. Istio has it on a
+// Gateway, whose pods are meant; on a pod it serves a proxy that somebody runs himself.
+constexpr const char* kInboundBindingAnnotation = "ambient.istio.io/waypoint-inbound-binding";
 
 }  // namespace weft::compile

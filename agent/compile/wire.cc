@@ -202,6 +202,13 @@ Resource to_resource(const model::Workload& workload) {
   message.set_namespace_(workload.ns);
   for (const IpAddress& ip : workload.addresses) message.add_addresses(ip.to_bytes());
   message.set_tunnel_protocol(workload.hbone ? workload_api::HBONE : workload_api::NONE);
+  message.set_native_tunnel(workload.native_tunnel);
+  if (const auto& tunnel = workload.application_tunnel) {
+    workload_api::ApplicationTunnel& out = *message.mutable_application_tunnel();
+    out.set_protocol(tunnel->proxy_protocol ? workload_api::ApplicationTunnel::PROXY
+                                            : workload_api::ApplicationTunnel::NONE);
+    out.set_port(tunnel->port);
+  }
   // Empty stands for it on the wire.
   if (workload.trust_domain != "cluster.local") message.set_trust_domain(workload.trust_domain);
   message.set_service_account(workload.service_account);

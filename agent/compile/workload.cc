@@ -5,6 +5,7 @@
 #include "agent/compile/outbound_policy.h"
 
 #include <algorithm>
+#include <charconv>
 
 namespace weft::compile {
 
@@ -90,6 +91,23 @@ std::string first_of(const Labels& labels, std::initializer_list<const char*> ke
   return std::string(fallback);
 }
 
+// "PROXY", "PROXY/15088", "NONE/15088" (Istio's annotation of a waypoint, whose pods carry it).
+// Nothing where it is absent or says something else: then connections arrive as they are.
+std::optional<model::ApplicationTunnel> application_tunnel_of(const core::Pod& pod) {
+  const std::string_view text = value_of(pod.metadata().annotations(), kInboundBindingAnnotation);
+  const size_t slash = text.find('/');
+  const std::string_view protocol = text.substr(0, slash);
+  if (protocol != "PROXY" && protocol != "NONE") return std::nullopt;
+  model::ApplicationTunnel tunnel{protocol == "PROXY"};
+  if (slash == std::string_view::npos) return tunnel;
+  const std::string_view port = text.substr(slash + 1);
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), tunnel.port);
+  if (error != std::errc{} || end != port.data() + port.size() || tunnel.port == 0) {
+    return std::nullopt;
+  }
+  return tunnel;
+}
+
 }  // namespace
 
 void fill_canonical(const Labels& labels, model::Workload& workload) {
@@ -125,8 +143,12 @@ std::optional<model::Workload> compile_workload(const core::Pod& pod, const Stor
   const bool is_leaving = !meta.deletiontimestamp().empty();
   workload.healthy = !is_leaving && is_ready(pod.status());
   workload.serving_while_terminating = is_leaving && is_ready(pod.status());
-  workload.hbone = is_to_be_enrolled(pod, namespace_of(pod, store)) &&
-                   value_of(meta.annotations(), kRedirectionAnnotation) == "enabled";
+  const bool enrolled = is_to_be_enrolled(pod, namespace_of(pod, store));
+  workload.native_tunnel =
+      !enrolled && !workload.host_network && value_of(meta.labels(), kTunnelLabel) == "http";
+  workload.hbone = workload.native_tunnel ||
+                   (enrolled && value_of(meta.annotations(), kRedirectionAnnotation) == "enabled");
+  workload.application_tunnel = application_tunnel_of(pod);
   fill_owner(pod, workload);
   fill_canonical(meta.labels(), workload);
   workload.locality = locality_of(pod, store);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,12 @@ struct PortPair {
 };
 
 enum class WorkloadType { kPod, kDeployment, kJob, kCronJob };
+
+// Where a workload's proxy takes every connection, and whether behind a PROXY protocol header.
+struct ApplicationTunnel {
+  bool proxy_protocol = false;
+  uint16_t port = 0;  // 0: the port that was asked for
+};
 
 struct Locality {
   std::string region;
@@ -40,7 +47,9 @@ struct Workload {
   std::string canonical_revision;
   std::string workload_name;  // of what made it: the Deployment, the Job
   WorkloadType type = WorkloadType::kPod;
-  bool hbone = false;         // its node has reported that its traffic is captured
+  bool hbone = false;  // its node has reported that its traffic is captured, or it does so itself:
+  bool native_tunnel = false;  // it speaks HBONE, without a ztunnel
+  std::optional<ApplicationTunnel> application_tunnel;
   bool host_network = false;  // its addresses are its node's
   bool healthy = false;
   bool serving_while_terminating = false;  // then it is not healthy

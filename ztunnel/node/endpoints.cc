@@ -26,7 +26,7 @@ Task<void> serve(runtime::Loop& loop, Fd connection, const http::Handler& handle
 
 Endpoints::Endpoints(runtime::Loop& loop, const telemetry::Registry& metrics,
                      Admin::Sources sources)
-    : loop_(loop), metrics_(metrics), learner_(sources.learner), admin_(std::move(sources)) {
+    : loop_(loop), metrics_(metrics), learner_(sources.learner), admin_(loop, std::move(sources)) {
   const IpAddress any = IpAddress::v4(0);
   add({any, kMetricsPort}, [this](http::Request request) {
     if (request.path != "/metrics" && request.path != "/stats/prometheus") {

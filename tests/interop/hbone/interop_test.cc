@@ -127,6 +127,10 @@ Task<void> facts(HboneInteropTest& test) {
                               "\"wrong\": []"));
   EXPECT_THAT(seen, HasSubstr("{\"error\": 0, \"event\": \"goaway\"}"));
   EXPECT_THAT(seen, Not(HasSubstr("broken")));
+  EXPECT_THAT(seen, HasSubstr("\"resumed\": false"));
+  // Neither priorities nor padding, nor a kind of frame that the protocol does not need.
+  EXPECT_THAT(seen, HasSubstr("\"frames\": [\"GOAWAY 0\", \"HEADERS 4\", \"RST_STREAM 0\", "
+                              "\"SETTINGS 0\", \"SETTINGS 1\", \"WINDOW_UPDATE 0\"]"));
 }
 TEST_P(HboneInteropTest, PythonSeesExactlyTheProtocol) { run(facts(*this)); }
 
@@ -210,6 +214,42 @@ Task<void> goes(HboneInteropTest& test) {
 }
 TEST_P(HboneInteropTest, PythonGoesAway) { run(goes(*this)); }
 
+Task<void> pings(HboneInteropTest& test) {
+  Client client(test);
+  co_await client.start();
+  PoolTimes times = Pool::kTimes;
+  times.ping_every = 20ms;
+  Pool eager(*test.loop, [&test](SocketAddress to) { return dial(*test.loop, to); }, times);
+  Opened opened = co_await eager.open(client.key, test.context, {.authority = "10.0.0.1:13"});
+  EXPECT_TRUE(opened.has_value());
+  // Python's PING is answered with its own bytes; ours are eight bytes, again and again.
+  co_await client.output_with("{\"event\": \"ping answered\", \"same\": true}");
+  const std::string ping = "{\"bytes\": 8, \"event\": \"ping\"}\n";
+  co_await client.output_with(ping + ping + ping);
+  EXPECT_TRUE((co_await send_and_end(*test.loop, *opened->stream, "still here")));
+  EXPECT_EQ(co_await read_all(*opened->stream), "still here");
+  opened->stream.reset();
+  co_await eager.close(5s);
+  co_await client.pool.close(0s);
+}
+TEST_P(HboneInteropTest, PingsGoBothWays) { run(pings(*this)); }
+
+Task<void> long_answers(HboneInteropTest& test) {
+  Client client(test);
+  co_await client.start();
+  Opened long_enough = co_await client.open("10.0.0.1:15");
+  EXPECT_TRUE(long_enough.has_value());
+  // Above the 16 KiB that our SETTINGS allow; the tunnel's other streams go on.
+  const Opened too_long = co_await client.open("10.0.0.1:14");
+  EXPECT_FALSE(too_long.has_value());
+  EXPECT_TRUE((co_await send_and_end(*test.loop, *long_enough->stream, "still here")));
+  EXPECT_EQ(co_await read_all(*long_enough->stream), "still here");
+  EXPECT_EQ(client.pool.tunnels(), 1U);
+  long_enough->stream.reset();
+  co_await client.pool.close(5s);
+}
+TEST_P(HboneInteropTest, AnswersHaveALimit) { run(long_answers(*this)); }
+
 Task<void> impostor(HboneInteropTest& test) {
   Client client(test);
   co_await client.start();
@@ -283,9 +323,13 @@ Task<void> echoes(HboneInteropTest& test) {
                               "\"service.name=weft\"]]"));
   EXPECT_THAT(said, HasSubstr("\"same\": true, \"statuses\": [\"200\"]"));
   EXPECT_THAT(said, HasSubstr("\"identities\": [\"" + kOurs + "\"]"));
-  EXPECT_THAT(said, HasSubstr("\"3\": 200"));
-  EXPECT_THAT(said, HasSubstr("\"4\": 4194304"));
-  EXPECT_THAT(said, HasSubstr("\"6\": 65536"));
+  EXPECT_THAT(said, HasSubstr("\"settings\": {\"3\": 200, \"4\": 4194304, \"5\": 1048576, "
+                              "\"6\": 65536}"));
+  EXPECT_THAT(said, HasSubstr("\"alpn\": \"h2\""));
+  EXPECT_THAT(said, HasSubstr("\"version\": \"TLSv1.3\""));
+  // Half close is END_STREAM, without trailers.
+  EXPECT_THAT(said, HasSubstr("\"DATA 1\""));
+  EXPECT_THAT(said, Not(HasSubstr("HEADERS 5")));
 }
 TEST_P(HboneInteropTest, BytesFromPythonAndBack) { run(echoes(*this)); }
 
@@ -311,7 +355,8 @@ Task<void> python_is_wrong(HboneInteropTest& test) {
   };
   EXPECT_THAT(co_await server.visit("malformed"),
               HasSubstr("{\"get\": \"400\", \"no authority\": \"reset\", \"no port\": \"400\", "
-                        "\"port 0\": \"400\", \"upper case\": \"reset\", \"with path\": \"reset\", "
+                        "\"over 64 KiB\": \"reset\", \"port 0\": \"400\", \"upper case\": "
+                        "\"reset\", \"with path\": \"reset\", "
                         "\"with scheme\": \"reset\"}"));
 }
 TEST_P(HboneInteropTest, PythonAsksForWhatIsNoConnect) { run(python_is_wrong(*this)); }

@@ -22,6 +22,9 @@ import h2.events
 import h2.settings
 from cryptography import x509
 
+KINDS = ("DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS", "PUSH_PROMISE", "PING", "GOAWAY", "WINDOW_UPDATE",
+         "CONTINUATION")
+KINDS = dict(enumerate(KINDS))
 LABELS = {"baggage", "forwarded", "traceparent"}
 TIMEOUT_S = 30
 OUTPUT = threading.Lock()
@@ -64,6 +67,7 @@ class Session:
         self.h2 = h2.connection.H2Connection(config)
         self.waiting = {}  # stream -> [bytes, end]
         self.goaways = []  # (last stream, error) of each
+        self.kinds = set()  # of the frames that came, with their flags: "HEADERS 4", ..
         self.raw = b""
         self.h2.initiate_connection()
         self.flush()
@@ -98,6 +102,7 @@ class Session:
             whole, self.raw = preface, self.raw[len(preface):]
         while len(self.raw) >= 9 and len(self.raw) >= 9 + (size := int.from_bytes(self.raw[:3], "big")):
             frame, self.raw = self.raw[:9 + size], self.raw[9 + size:]
+            self.kinds.add(f"{KINDS.get(frame[3], frame[3])} {frame[4]}")
             if frame[3] == 7:
                 self.goaways.append((int.from_bytes(frame[9:13], "big"), int.from_bytes(frame[13:17], "big")))
                 self.on_goaway()
@@ -139,6 +144,11 @@ class Session:
 
 # What a CONNECT to this port gets: 7 is echo. Others:
 ABORT, END_FIRST, GOAWAY, VANISH, DENY, COUNT = 8, 9, 10, 11, 401, 12
+PING_US, LONG_ANSWER, LONG_ENOUGH = 13, 14, 15
+ECHOES = (7, GOAWAY, PING_US, LONG_ENOUGH)
+PING_DATA = b"8 bytes!"
+# With the other fields of the answer, 200 bytes below and 200 above 16 KiB as RFC 9113, 6.5.2 counts.
+FILLERS = {LONG_ANSWER: 16384, LONG_ENOUGH: 16000}
 
 
 class Server(Session):
@@ -156,7 +166,7 @@ class Server(Session):
             for event in events:
                 self.handle(event)
             self.flush()
-        say(event="end", largest_data=self.largest)
+        say(event="end", largest_data=self.largest, frames=sorted(self.kinds))
 
     def handle(self, event):
         if isinstance(event, h2.events.RemoteSettingsChanged):
@@ -164,6 +174,12 @@ class Server(Session):
                 values={int(code): change.new_value for code, change in event.changed_settings.items()})
         elif isinstance(event, h2.events.WindowUpdated) and event.stream_id == 0:
             say(event="window", delta=event.delta)
+        elif isinstance(event, h2.events.PingReceived):
+            say(event="ping", bytes=len(event.ping_data))
+        elif isinstance(event, h2.events.PingAckReceived):
+            say(event="ping answered", same=event.ping_data == PING_DATA)
+        elif isinstance(event, h2.events.TrailersReceived):
+            say(event="broken", error="trailers")
         elif isinstance(event, h2.events.RequestReceived):
             self.on_request(event)
         elif isinstance(event, h2.events.DataReceived):
@@ -190,8 +206,11 @@ class Server(Session):
         self.ports[stream] = port
         self.counts[stream] = 0
         status = b"401" if port == DENY else b"200"
-        self.h2.send_headers(stream, [(b":status", status), (b"baggage", b"service.name=python")],
+        filler = [(b"x-filler", b"x" * FILLERS[port])] if port in FILLERS else []
+        self.h2.send_headers(stream, [(b":status", status), (b"baggage", b"service.name=python"), *filler],
                              end_stream=port == DENY)
+        if port == PING_US:
+            self.h2.ping(PING_DATA)
         if port == END_FIRST:
             self.send(stream, b"the server ends first", end=True)
         elif port == GOAWAY:
@@ -210,13 +229,13 @@ class Server(Session):
             if stream not in self.waiting:
                 self.h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
                 self.waiting[stream] = [b"", False]
-        elif port in (7, GOAWAY):
+        elif port in ECHOES:
             self.send(stream, event.data)
 
     def on_end(self, stream):
         port = self.ports[stream]
         say(event="stream ended", port=port, bytes=self.counts[stream])
-        if port in (7, GOAWAY):
+        if port in ECHOES:
             self.send(stream, b"", end=True)
         elif port == COUNT:
             self.send(stream, str(self.counts[stream]).encode(), end=True)
@@ -229,7 +248,8 @@ def serve_one(context, raw):
         raw.settimeout(TIMEOUT_S)
         tls = context.wrap_socket(raw, server_side=True)
         say(event="tls", version=tls.version(), alpn=tls.selected_alpn_protocol(), cipher=tls.cipher()[0],
-            server_names=[name for name in names if name is not None], identities=identities(tls))
+            server_names=[name for name in names if name is not None], identities=identities(tls),
+            resumed=tls.session_reused)
         Server(tls).serve()
     except (OSError, ValueError) as error:
         say(event="broken", error=str(error))
@@ -333,6 +353,7 @@ def malformed(client, authority):
         "with path": [connect, host, (b":path", b"/")],
         "with scheme": [connect, host, (b":scheme", b"https")],
         "upper case": [connect, host, (b"Baggage", b"x")],
+        "over 64 KiB": [connect, host, (b"x-filler", b"x" * 65536)],
     }
     answers = {}
     for name, headers in requests.items():
@@ -366,7 +387,7 @@ def connect(arguments):
     client.until(lambda: client.settings)
     result = globals()[arguments.what](client, arguments.authority)
     say(what=arguments.what, version=tls.version(), alpn=tls.selected_alpn_protocol(), result=result,
-        identities=identities(tls), settings=client.settings)
+        identities=identities(tls), settings=client.settings, frames=sorted(client.kinds))
 
 
 def main():

@@ -78,6 +78,34 @@ TEST(Workload, HboneOnlyWhereCaptureIsLive) {
   }
 }
 
+TEST(Workload, APodThatSpeaksHboneItself) {
+  const std::pair<std::string, bool> kCases[] = {
+      {web("labels: {networking.istio.io/tunnel: http}"), true},
+      {web("labels: {networking.istio.io/tunnel: none}"), false},
+      // Captured by its node, that answers for it, and not before that is so.
+      {kAmbient + web("labels: {networking.istio.io/tunnel: http}"), false},
+      {web("labels: {networking.istio.io/tunnel: http}", "hostNetwork: true"), false},
+  };
+  for (const auto& [text, native] : kCases) {
+    const std::string workload = compiled(text);
+    EXPECT_EQ(workload.contains(R"("tunnelProtocol":"HBONE")"), native) << text;
+    EXPECT_EQ(workload.contains(R"("nativeTunnel":true)"), native) << text;
+  }
+}
+
+TEST(Workload, ApplicationTunnel) {
+  const auto bound = [](const std::string& to) {
+    return compiled(web("annotations: {ambient.istio.io/waypoint-inbound-binding: '" + to + "'}"));
+  };
+  EXPECT_TRUE(
+      bound("PROXY/15088").contains(R"("applicationTunnel":{"protocol":"PROXY","port":15088})"));
+  EXPECT_TRUE(bound("PROXY").contains(R"("applicationTunnel":{"protocol":"PROXY"})"));
+  EXPECT_TRUE(bound("NONE/8080").contains(R"("applicationTunnel":{"port":8080})"));
+  for (const char* wrong : {"", "proxy", "PROXY/", "PROXY/0", "PROXY/65536", "PROXY/80 ", "/80"}) {
+    EXPECT_FALSE(bound(wrong).contains("applicationTunnel")) << wrong;
+  }
+}
+
 TEST(Workload, WhoIsAnnounced) {
   const std::pair<std::string, bool> kCases[] = {
       {web(""), true},

@@ -41,7 +41,8 @@ class ServerTest : public testing::H2Fixture {
     testing::StreamPair pair = ends();
     server = ServerConnection::make(
         *loop, std::make_unique<ProvenStream>(std::move(pair.second), std::move(peer)),
-        std::move(handler));
+        std::move(handler),
+        [this](const Error& error) { complaints.push_back(error.to_string()); });
     client = std::make_unique<H2Connection>(*loop, std::move(pair.first), http::H2Options{});
     tasks.spawn(server->run());
     tasks.spawn(testing::store(client->run(), client_end));
@@ -55,6 +56,7 @@ class ServerTest : public testing::H2Fixture {
   std::unique_ptr<ServerConnection> server;
   std::unique_ptr<H2Connection> client;
   std::optional<Result<void>> client_end;
+  std::vector<std::string> complaints;
 };
 
 ServerConnection::Handler never_called() {
@@ -83,6 +85,14 @@ Task<void> malformed(ServerTest& test) {
     EXPECT_EQ(http::find_header((*stream)->headers(), ":status"), "400");
     EXPECT_EQ(co_await testing::read_all(**stream), "");
   }
+  EXPECT_EQ(test.complaints.size(), requests.size());
+  EXPECT_EQ(test.complaints.front(), "HBONE: expected CONNECT, not GET");
+  // Whoever goes on so is not listened to for ever.
+  for (int i = 0; i < 20; ++i) {
+    const auto stream = test.client->request(requests.front(), true);
+    EXPECT_TRUE(stream && co_await (*stream)->wait_headers());
+  }
+  EXPECT_EQ(test.complaints.size(), ServerConnection::kComplaintsMax);
   co_await test.stop();
 }
 TEST_P(ServerTest, WhatIsNoWellFormedConnectIsAnswered400) { run(malformed(*this)); }

@@ -260,7 +260,8 @@ class AdminTest : public ::testing::Test {
   std::unique_ptr<runtime::Loop> loop_ = *runtime::Loop::create(runtime::Backend::kEpoll);
   FakeLearner learner_;
   int quits_ = 0;
-  Admin admin_{{.learner = learner_,
+  Admin admin_{*loop_,
+               {.learner = learner_,
                 .quit = [this] { ++quits_; },
                 .connections = [] { return no_connections(); },
                 .config = {{"node", "node-1"}}}};
@@ -303,6 +304,22 @@ TEST_F(AdminTest, QuitsOnlyWhenPosted) {
   EXPECT_EQ(quits_, 0);
   EXPECT_EQ(ask("POST", "/quitquitquit").status, 200);
   EXPECT_EQ(quits_, 1);
+}
+
+TEST_F(AdminTest, AProfileHasBounds) {
+  for (const char* query : {"seconds=0", "seconds=301", "frequency=1001", "seconds=", "seconds",
+                            "x=1", "seconds=1&frequency=-1", "seconds=1 "}) {
+    EXPECT_EQ(ask("GET", "/debug/pprof/profile", query).status, 400) << query;
+  }
+  EXPECT_EQ(ask("POST", "/debug/pprof/profile").status, 405);
+}
+
+TEST_F(AdminTest, ServesAProfile) {
+  const http::Response response = ask("GET", "/debug/pprof/profile", "seconds=1&frequency=1000");
+  if (response.status == 501) GTEST_SKIP() << response.body;
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.content_type, "application/octet-stream");
+  EXPECT_FALSE(response.body.empty());
 }
 
 TEST_F(AdminTest, RefusesOtherPathsAndMethods) {
