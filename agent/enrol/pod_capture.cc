@@ -90,7 +90,8 @@ Result<HeldPod> PodCapturer::capture(const PodFacts& pod, bool dns) {
                                                         .ns = pod.ns,
                                                         .service_account = pod.service_account,
                                                         .netns = std::move(held.netns),
-                                                        .listeners = std::move(*listeners)});
+                                                        .listeners = std::move(*listeners),
+                                                        .answers_dns = dns});
   return held;
 }
 

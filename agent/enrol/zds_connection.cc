@@ -242,6 +242,7 @@ ZdsConnection::Request ZdsConnection::add_request(const AnnouncedPod& pod,
   add->mutable_workload_info()->set_service_account(pod.service_account);
   descriptors.push_back(pod.netns.get());
   if (hello_.wants_listeners) {
+    add->set_answers_dns(pod.answers_dns);
     for (size_t kind = 0; kind < kListenerNames.size(); ++kind) {
       const Fd& socket = pod.listeners.sockets[kind];
       if (!socket) continue;

@@ -28,6 +28,7 @@ struct AnnouncedPod {
   std::string service_account;
   Fd netns;
   Listeners listeners;
+  bool answers_dns = false;  // also over TCP; as it was wanted when the pod was captured
 };
 
 // What a connection is doing, for the status.

@@ -3,6 +3,7 @@
     serve                     UDP and TCP on 0.0.0.0:53 and [::]:53; one line of JSON for each query
     unconnected NAME SERVER.. one socket asks every server at once, as musl does
     connected NAME SERVER     one connected socket, as glibc does
+    flood NAME SERVER COUNT   as many queries at once
     again NAME SERVER SECONDS one query, sent once, and one answer waited for
     steady NAME SERVER        queries, each sent again after a second, until standard input ends
 """
@@ -30,7 +31,7 @@ def respond(wire, transport):
     name = question.name.to_text()
     print(json.dumps({"name": name, "type": dns.rdatatype.to_text(question.rdtype), "transport": transport,
                       "payload": query.payload if query.edns >= 0 else None,
-                      "options": [int(option.otype) for option in query.options]}), flush=True)
+                      "options": [int(option.otype) for option in query.options]}) + "\n", end="", flush=True)
     mode = name.split(".")[0].lower()
     if mode == "silent":
         return None
@@ -124,6 +125,25 @@ def connected(name, server):
         sock.connect((server, 53))
         sock.send(dns.message.make_query(name, "A").to_wire())
         return addresses(sock.recv(65535))
+
+
+def flood(name, server, count):
+    """Sends the queries from one socket, a few at a time; how many were refused within two seconds of the last."""
+    count = int(count)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect((server, 53))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        query = bytearray(dns.message.make_query(name, "A").to_wire())
+        begin = time.monotonic()
+        refused = 0
+        for number in range(count):
+            query[:2] = number.to_bytes(2, "big")
+            sock.send(query)
+            if number % 50 == 49:
+                time.sleep(0.005)
+        while refused < count - 1024 and select.select([sock], [], [], 2)[0]:
+            refused += dns.message.from_wire(sock.recv(65535)).rcode() == 2
+        return {"servfail": refused, "seconds": time.monotonic() - begin}
 
 
 def again(name, server, seconds):

@@ -9,8 +9,8 @@ import threading
 import time
 
 import harness
-from harness import (HERE, PYTHON, Suite, account, client, eventually, mesh_namespace, meta, namespace, pod, runs,
-                     server, service)
+from harness import (HERE, PYTHON, Suite, account, client, eventually, in_netns, mesh_namespace, namespace, pod,
+                     runs, server, service)
 
 DNS_PEER = str(HERE / "dns_peer.py")
 CLUSTER_DNS = "10.96.0.10"
@@ -41,11 +41,17 @@ def parse_dig(text):
             "answer": records, "text": text}
 
 
+def with_annotation(made, key, value):
+    made["metadata"]["annotations"] = {key: value}
+    return made
+
+
 class Dns(Suite):
     tag = "dns"
     objects = [mesh_namespace("mesh"), namespace("plain"),
                *[account(name, "mesh") for name in ("c1", "s1", "db", "own")],
                client("c1", "mesh", "node-1"), server("s1", "mesh", "node-2"),
+               with_annotation(client("raw", "mesh", "node-1", sa="c1"), "ambient.istio.io/dns-capture", "false"),
                stateful("db-0", "mesh", "node-1", "db", "db"), stateful("db-1", "mesh", "node-2", "db", "db"),
                dns_server("r1", "plain", "node-1"), dns_server("r2", "plain", "node-2"),
                dns_server("own", "mesh", "node-1"), client("stranger", "plain", "node-1"),
@@ -146,8 +152,9 @@ class Dns(Suite):
         self.assertEqual((len(whole["answer"]), "tc" in whole["flags"]), (200, False))
 
     def test_several_queries_over_one_connection(self):
-        done = self.box.exec("c1", "dig", f"@{self.r1}", "+tcp", "+keepopen", "+short",
-                             "s1.mesh.svc.cluster.local", "A", "www.example.test", "A", "s1.mesh.svc.cluster.local", "A")
+        known = ("s1.mesh.svc.cluster.local", "A")
+        done = self.box.exec("c1", "dig", f"@{self.r1}", "+tcp", "+keepopen", "+short", *known, "www.example.test", "A",
+                             *known)
         self.assertEqual(done.stdout.split(), [self.vip, "192.0.2.153", self.vip])
 
     def test_a_dead_resolver_is_told_in_time(self):
@@ -161,6 +168,20 @@ class Dns(Suite):
         answer = self.dig("www.example.test", server=self.box.ip("s1", "mesh"))  # nobody listens
         self.assertEqual(answer["status"], "SERVFAIL", answer["text"])
         self.assertLess(time.monotonic() - begin, 2)
+
+    def counts(self):
+        done = in_netns(f"weft-{self.box.name}-node-1-ztunnel", "curl", "-s", "http://127.0.0.1:15020/metrics")
+        return {name: float(value) for name, value in re.findall(r"^(istio_dns_\w+) (\S+)$", done.stdout, re.M)}
+
+    def test_metrics(self):
+        before = self.counts()
+        self.dig("s1.mesh.svc.cluster.local", server=self.r1)
+        self.dig("www.example.test", server=self.r1)
+        self.dig("www.example.test", server=self.box.ip("s1", "mesh"))
+        after = self.counts()
+        grown = {name.removeprefix("istio_dns_"): after[name] - before[name] for name in after}
+        self.assertEqual((grown["requests_total"], grown["upstream_requests_total"], grown["upstream_failures_total"],
+                          grown["upstream_request_duration_seconds_count"]), (3, 2, 1, 2))
 
     # How clients ask.
 
@@ -196,6 +217,19 @@ class Dns(Suite):
     def test_a_pod_outside_the_mesh_asks_by_itself(self):
         answer = self.dig("s1.mesh.svc.cluster.local", server=self.r1, pod_name="stranger", ns="plain")
         self.assertEqual(self.data(answer), ["192.0.2.53"])
+
+    def test_a_pod_that_is_not_to_be_answered(self):
+        for options, expected in (((), "192.0.2.53"), (("+tcp",), "192.0.2.153")):
+            answer = self.dig("s1.mesh.svc.cluster.local", "A", *options, server=self.r1, pod_name="raw")
+            self.assertEqual(self.data(answer), [expected])
+
+    def test_more_queries_than_may_wait(self):
+        told = self.peer("flood", "silent.example.test", self.r1, 1500)
+        self.assertGreaterEqual(told["servfail"], 1500 - 1024, told)
+        self.assertLess(told["seconds"], 3, told)
+        # What needs no resolver is answered meanwhile; the others when those have given up.
+        self.assertEqual(self.data(self.dig("s1.mesh.svc.cluster.local", server=self.r1)), [self.vip])
+        eventually(lambda: self.data(self.dig("www.example.test", server=self.r1)) == ["192.0.2.53"])
 
     def test_a_zone_transfer_is_carried_as_it_is(self):
         done = self.box.exec("c1", "dig", f"@{self.r1}", "+tries=1", "+time=5", "example.test", "AXFR")

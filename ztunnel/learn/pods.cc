@@ -26,9 +26,10 @@ bool is_same_pod(const Pod& one, const Pod& other) {
 }
 
 bool has_same_listeners(const Pod& one, const Pod& other) {
-  return std::ranges::equal(one.listeners, other.listeners, [](const Fd& a, const Fd& b) {
-    return a && b ? is_same_file(a, b) : !a && !b;
-  });
+  return one.answers_dns == other.answers_dns &&
+         std::ranges::equal(one.listeners, other.listeners, [](const Fd& a, const Fd& b) {
+           return a && b ? is_same_file(a, b) : !a && !b;
+         });
 }
 
 }  // namespace

@@ -39,6 +39,7 @@ struct Pod {
   Fd netns;
   // Those of IPv4 TCP are always there; of the others what the agent could open, and serves.
   std::array<Fd, kListenerKinds> listeners;
+  bool answers_dns = false;  // its agent captures DNS: queries over TCP are answered, too
 
   const Fd& listener(ListenerKind kind) const { return listeners[static_cast<size_t>(kind)]; }
   Fd& listener(ListenerKind kind) { return listeners[static_cast<size_t>(kind)]; }

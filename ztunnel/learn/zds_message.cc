@@ -122,6 +122,7 @@ Result<ZdsMessage> decode_add(const pb::AddWorkload& add, std::vector<Fd> fds) {
   pod->name = info.name();
   pod->ns = info.namespace_();
   pod->service_account = info.service_account();
+  pod->answers_dns = add.answers_dns();
   TRY(check_netns(fds[0].get()));
   pod->netns = std::move(fds[0]);
   TRY(take_listeners(add, std::span(fds).subspan(1), *pod));

@@ -24,20 +24,33 @@ constexpr int kQueriesPerTurn = 64;
 // A socket that reports an error without having one to tell must not keep the loop busy.
 constexpr std::chrono::milliseconds kErrorPause{100};
 
+// One query's way to the resolver; counts itself among those of its socket while it is on it.
 class UdpUpstream final : public DnsUpstream {
  public:
-  UdpUpstream(PodProxy& proxy, SocketAddress resolver)
-      : exchange_(proxy.context().loop, resolver, proxy.pod().netns.get()) {}
+  UdpUpstream(PodProxy& proxy, SocketAddress resolver, size_t& forwarded)
+      : exchange_(proxy.context().loop, resolver, proxy.pod().netns.get()), forwarded_(forwarded) {}
   Task<Result<std::string>> forward(std::string query) override {
-    return exchange_.over_udp(std::move(query), kDnsTimeout);
+    return counted(exchange_.over_udp(std::move(query), kDnsTimeout));
   }
   Task<Result<std::string>> look_up(std::string query) override {
-    return exchange_.ask(std::move(query), kDnsTimeout);
+    return counted(exchange_.ask(std::move(query), kDnsTimeout));
   }
   void abort() { exchange_.abort(); }
 
  private:
+  Task<Result<std::string>> counted(Task<Result<std::string>> asking) {
+    if (forwarded_ >= DnsSocket::kForwardedMax) {
+      co_return fail(Code::kLimit, "the pod has " + std::to_string(forwarded_) +
+                                       " queries waiting for resolvers");
+    }
+    ++forwarded_;
+    Result<std::string> answer = co_await std::move(asking);
+    --forwarded_;
+    co_return answer;
+  }
+
   dns::Exchange exchange_;
+  size_t& forwarded_;
 };
 
 std::optional<SocketAddress> original_destination(msghdr& message) {
@@ -96,7 +109,7 @@ bool DnsSocket::read_one() {
   // A cut message reads as one that ends too early, which is what its sender is told.
   Query query{std::string(bytes, static_cast<size_t>(got)), SocketAddress::from_sockaddr(from),
               *resolver};
-  if (waiting_ >= kWaitingMax) {
+  if (open_ >= kOpenMax) {
     reply(query, refuse_dns(query.message));
   } else {
     proxy_.context().loop.spawn(serve(std::move(query)));
@@ -106,12 +119,12 @@ bool DnsSocket::read_one() {
 
 Task<void> DnsSocket::serve(Query query) {
   const PodProxy::Guest guest(proxy_);
-  ++waiting_;
-  UdpUpstream upstream(proxy_, query.resolver);
+  ++open_;
+  UdpUpstream upstream(proxy_, query.resolver, forwarded_);
   const PodProxy::Breakable breakable(proxy_, [&upstream] { upstream.abort(); });
   const std::string answer =
       co_await answer_dns(proxy_, query.message, DnsTransport::kUdp, upstream);
-  --waiting_;
+  --open_;
   reply(query, answer);
 }
 

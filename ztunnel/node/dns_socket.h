@@ -14,9 +14,11 @@ namespace weft::node {
 // no ztunnel reads, they wait in that socket.
 class DnsSocket {
  public:
-  // Queries of one socket that wait for a resolver. Each holds a descriptor and about 2 KiB; what
-  // comes on top is answered with SERVFAIL at once.
-  static constexpr size_t kWaitingMax = 1024;
+  // Queries of one socket that wait for a resolver: each holds a descriptor. What comes on top is
+  // answered with SERVFAIL at once; names that the mesh knows are answered all the same.
+  static constexpr size_t kForwardedMax = 1024;
+  // All that wait, also for a pod that control has not announced yet: about 2 KiB each.
+  static constexpr size_t kOpenMax = 2 * kForwardedMax;
 
   // `socket` (which it does not own) has IP_RECVORIGDSTADDR or IPV6_RECVORIGDSTADDR.
   DnsSocket(PodProxy& proxy, int socket, int netns_fd);
@@ -37,7 +39,8 @@ class DnsSocket {
   PodProxy& proxy_;
   int socket_;
   DnsReplies replies_;
-  size_t waiting_ = 0;
+  size_t open_ = 0;
+  size_t forwarded_ = 0;
   bool stopped_ = false;
 };
 

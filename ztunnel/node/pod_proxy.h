@@ -90,9 +90,7 @@ class PodProxy {
   hbone::Pool& pool() { return pool_; }
   bool stopping() const { return stopping_; }
   // Whether its agent captures DNS: the pod's queries are answered here, not carried.
-  bool answers_dns() const {
-    return static_cast<bool>(pod().listener(learn::ListenerKind::kDnsV4));
-  }
+  bool answers_dns() const { return pod().answers_dns; }
 
   // Connects to the pod's own application as `client` (port 0: any port of that address).
   runtime::Task<Result<std::unique_ptr<runtime::SocketStream>>> dial_application(

@@ -93,7 +93,8 @@ class ZdsTest : public ::testing::Test {
                            .ns = "shop",
                            .service_account = "users",
                            .netns = Fd(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)),
-                           .listeners = {}};
+                           .listeners = {},
+                           .answers_dns = true};
     for (const weft_listener kind :
          {WEFT_LISTENER_INBOUND_V4, WEFT_LISTENER_OUTBOUND_V4, WEFT_LISTENER_DNS_V6}) {
       announced.listeners[kind] = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));

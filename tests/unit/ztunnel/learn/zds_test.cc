@@ -35,6 +35,7 @@ pb::WorkloadRequest add_request(const std::string& uid = "u") {
   add.mutable_workload_info()->set_name("a");
   add.mutable_workload_info()->set_namespace_("shop");
   add.mutable_workload_info()->set_service_account("sa");
+  add.set_answers_dns(true);
   add.add_listeners(pb::OUTBOUND_V4);
   add.add_listeners(pb::INBOUND_V4);
   return request;
@@ -64,6 +65,7 @@ TEST(ZdsMessageTest, TakesDescriptorsInTheOrderOfTheListeners) {
   EXPECT_EQ(pod->listener(ListenerKind::kInboundV4).get(), inbound);
   EXPECT_NE(fcntl(inbound, F_GETFL) & O_NONBLOCK, 0);
   EXPECT_EQ(pod->name + "/" + pod->ns + "/" + pod->service_account, "a/shop/sa");
+  EXPECT_TRUE(pod->answers_dns);
 }
 
 TEST(ZdsMessageTest, RefusesWhatIsWrongAndClosesItsDescriptors) {
@@ -208,6 +210,14 @@ TEST(PodTableTest, APodThatIsNamedAgain) {
   same->listener(ListenerKind::kOutboundV4) = copy_of(first->listener(ListenerKind::kOutboundV4));
   EXPECT_TRUE(table.add(same));
   EXPECT_THAT(sink.take(), IsEmpty());
+
+  // The same sockets, to be served in another way.
+  auto dns = pod("a");
+  dns->listeners[0] = copy_of(first->listeners[0]);
+  dns->listeners[1] = copy_of(first->listeners[1]);
+  dns->answers_dns = true;
+  EXPECT_TRUE(table.add(dns));
+  EXPECT_THAT(sink.take(), ElementsAre("+a"));
 
   // The same ones and one more, or one less: another set.
   auto more = pod("a");
