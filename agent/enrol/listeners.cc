@@ -109,11 +109,19 @@ Result<void> reflect_marks(bool has_v6) {
   return has_v6 ? switch_on("ipv6/fwmark_reflect") : Result<void>();
 }
 
+// A captured connection has two sockets with the pod's address and the same destination: the
+// application's and ztunnel's. After their end each keeps its port for a minute, so that a pod with
+// many short connections to one place would run out of ports at half the usual rate, and spend much
+// CPU looking for one before. With this the kernel takes such a port again after a second, where
+// both sides have timestamps (RFC 6191).
+Result<void> share_ports() { return switch_on("ipv4/tcp_tw_reuse"); }
+
 }  // namespace
 
 Result<Listeners> open_listeners(const std::string& interface, Listeners present) {
   const bool has_v6 = kernel_has_ipv6();
   TRY(reflect_marks(has_v6));
+  TRY(share_ports());
   for (uint32_t number = 0; number < WEFT_LISTENER_KINDS; ++number) {
     const auto kind = static_cast<weft_listener>(number);
     if (present[kind] || (is_v6(kind) && !has_v6)) continue;

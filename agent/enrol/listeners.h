@@ -26,7 +26,7 @@ struct Listeners {
 };
 
 // Opens what is missing of `present`, and sets the pod's net.ipv4.tcp_fwmark_accept (which is of
-// both families) and fwmark_reflect. For a thread inside the pod's netns.
+// both families), fwmark_reflect and tcp_tw_reuse. For a thread inside the pod's netns.
 Result<Listeners> open_listeners(const std::string& interface, Listeners present = {});
 
 // The kernel's name of a socket, never used again before a reboot.

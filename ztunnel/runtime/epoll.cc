@@ -2,6 +2,11 @@
 // for one event (EPOLLONESHOT) and the operation is tried again when the event comes. Arming anew
 // each time costs a system call for each wait, and in return no state can go stale: a descriptor
 // number may be closed and used again without the loop being told.
+//
+// A listener that several loops accept from is armed exclusively, so that a connection wakes one of
+// them and not all: the one that has waited longest. Each arms anew, at the end of the queue, as
+// soon as it has accepted, and so they take turns. Later, when it asks for the next connection,
+// would be too late: it would find the one that another loop is just being woken for.
 
 #include "ztunnel/runtime/epoll.h"
 
@@ -21,6 +26,8 @@ namespace weft::runtime {
 namespace {
 
 constexpr int kEventsPerTurn = 256;
+// In an event's data, beside the descriptor: it is of a listener.
+constexpr uint64_t kListener = uint64_t{1} << 32;
 // How many operations of a turn may complete without waiting: a peer that always has bytes ready
 // must not keep the others of its loop from theirs. 16 reads are 1 MiB, what stays in cache until
 // it is written on (measured: 64 cost two thirds of the throughput of one busy connection).
@@ -40,6 +47,9 @@ class EpollLoop final : public Loop {
 
   bool attempt(Operation& operation);  // false: it would block
   int arm(int fd);                     // for what is pending on it; 0 or -errno
+  int arm_listener(int fd);
+  void on_listener_event(int fd);
+  void disarm(int fd) { epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
   void on_event(int fd, uint32_t events);
   void complete(Operation& operation);
   void complete_all(int fd, int result);  // what is pending on it
@@ -139,10 +149,31 @@ bool EpollLoop::begin(Operation& operation) {
   return true;
 }
 
+int EpollLoop::arm_listener(int fd) {
+  epoll_event event{};
+  event.data.u64 = kListener | static_cast<uint32_t>(fd);
+  event.events = EPOLLIN | EPOLLEXCLUSIVE;
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0) return 0;
+  return errno == EEXIST ? 0 : -errno;  // armed since the last connection
+}
+
+// The kernel refuses EPOLLONESHOT beside EPOLLEXCLUSIVE, so it is disarmed by hand; and stays so
+// where nobody asks for a connection now.
+void EpollLoop::on_listener_event(int fd) {
+  disarm(fd);
+  Operation* accepting = pending_.of(fd).in;
+  if (accepting == nullptr) return;
+  if (attempt(*accepting)) complete(*accepting);
+  const bool broken = accepting->result < 0 && accepting->result != -EAGAIN;
+  const int result = broken ? 0 : arm_listener(fd);
+  if (result != 0) complete_all(fd, result);
+}
+
 int EpollLoop::arm(int fd) {
   const PendingTable::Slot slot = pending_.of(fd);
+  if (slot.in != nullptr && slot.in->kind == Operation::Kind::kAccept) return arm_listener(fd);
   epoll_event event{};
-  event.data.fd = fd;
+  event.data.u64 = static_cast<uint32_t>(fd);
   if (slot.in != nullptr) event.events |= EPOLLIN;
   if (slot.out != nullptr) event.events |= EPOLLOUT;
   if (event.events == 0) return 0;
@@ -188,11 +219,16 @@ void EpollLoop::turn(std::chrono::milliseconds timeout) {
   immediate_left_ = kImmediatePerTurn;
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events_[static_cast<size_t>(i)];
-    if (event.data.fd == wake_.get()) {
+    if (event.data.u64 == static_cast<uint32_t>(wake_.get())) {
       eventfd_t value = 0;
       eventfd_read(wake_.get(), &value);
     } else {
-      on_event(event.data.fd, event.events);
+      const int fd = static_cast<int>(event.data.u64 & ~kListener);
+      if ((event.data.u64 & kListener) != 0) {
+        on_listener_event(fd);
+      } else {
+        on_event(fd, event.events);
+      }
     }
   }
   ready_.resume_all();
@@ -200,9 +236,9 @@ void EpollLoop::turn(std::chrono::milliseconds timeout) {
 
 void EpollLoop::cancel(int fd) {
   const PendingTable::Slot slot = pending_.of(fd);
-  if (slot.in == nullptr && slot.out == nullptr) return;
-  complete_all(fd, -ECANCELED);
-  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  // A listener may be armed though nothing is pending.
+  disarm(fd);
+  if (slot.in != nullptr || slot.out != nullptr) complete_all(fd, -ECANCELED);
 }
 
 }  // namespace
@@ -214,7 +250,7 @@ Result<std::unique_ptr<Loop>> make_epoll_loop() {
   if (!wake) return fail_errno(errno, "making an eventfd");
   epoll_event event{};
   event.events = EPOLLIN;
-  event.data.fd = wake.get();
+  event.data.u64 = static_cast<uint32_t>(wake.get());
   if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event) != 0) {
     return fail_errno(errno, "watching an eventfd");
   }

@@ -10,6 +10,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
@@ -291,6 +293,60 @@ TEST_P(SocketTest, TwoLoopsShareOneListener) {
   run(loop(), dial_twice(loop(), listening.address, done, changed));
   for (const auto& worker : workers) worker->loop->stop();
   for (const auto& worker : workers) worker->thread.join();
+}
+
+// A loop on a thread of its own that accepts, and tells each client its number.
+class Teller {
+ public:
+  Teller(Backend backend, int listener, uint8_t number)
+      : loop_(*Loop::create(backend)), acceptor_(*loop_, listener, [this, number](Fd connection) {
+          return tell(*loop_, std::move(connection), number);
+        }) {
+    loop_->spawn(acceptor_.run());
+    thread_ = std::jthread([this] { loop_->run(); });
+  }
+  ~Teller() {
+    loop_->post([this] {
+      acceptor_.stop();
+      loop_->stop();
+    });
+    thread_.join();
+  }
+
+ private:
+  static Task<void> tell(Loop& loop, Fd connection, uint8_t number) {
+    SocketStream client(loop, std::move(connection));
+    const std::string text(1, static_cast<char>(number));
+    EXPECT_TRUE(co_await client.write(loop.buffers().copy_of(text)));
+  }
+
+  std::unique_ptr<Loop> loop_;
+  Acceptor acceptor_;
+  std::jthread thread_;
+};
+
+Task<void> ask_one_after_the_other(Loop& loop, SocketAddress to, std::array<int, 2>& served) {
+  for (int i = 0; i < 100; ++i) {
+    const auto client = co_await dial(loop, to, DialOptions{});
+    EXPECT_TRUE(client.has_value());
+    if (!client) co_return;
+    const auto number = co_await (*client)->read();
+    EXPECT_TRUE(number && number->size() == 1);
+    if (number && !number->empty()) ++served[number->data()[0]];
+  }
+}
+
+// Few long connections must not all end up with one loop, so idle ones take turns.
+TEST_P(SocketTest, IdleLoopsTakeTurnsAtAListener) {
+  const Listening listening = listen_on_loopback();
+  std::array<int, 2> served{};
+  {
+    const Teller first(GetParam(), listening.fd.get(), 0);
+    const Teller second(GetParam(), listening.fd.get(), 1);
+    run(loop(), ask_one_after_the_other(loop(), listening.address, served));
+  }
+  EXPECT_EQ(served[0] + served[1], 100);
+  EXPECT_GE(std::min(served[0], served[1]), 30) << served[0] << " and " << served[1];
 }
 
 // Leaves the process without a free descriptor while it lives.
