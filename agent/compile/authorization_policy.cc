@@ -2,6 +2,7 @@
 
 #include "agent/objects/names.h"
 
+#include <algorithm>
 #include <set>
 
 namespace weft::compile {
@@ -13,7 +14,7 @@ using Strings = google::protobuf::RepeatedPtrField<std::string>;
 namespace {
 
 constexpr const char* kDryRunAnnotation = "istio.io/dry-run";
-constexpr std::string_view kLocalTrustDomain = "cluster.local/";
+constexpr std::string_view kLocalTrustDomain = "cluster.local";
 
 // Converts the rules of one policy and notes what no node proxy can see.
 class Converter {
@@ -72,13 +73,26 @@ std::vector<uint32_t> ports(const Strings& values) {
   return result;
 }
 
-// "cluster.local" in a principal stands for the mesh's own trust domain, whatever that is called.
+// A principal of the mesh's own trust domain, or of an alias of it, means the same account under
+// all of them: certificates of either are accepted. "cluster.local" stands for the own one,
+// whatever that is called.
 std::vector<model::Pattern> Converter::principals(const Strings& values) const {
+  const auto& aliases = config_.trust_domain_aliases;
   std::vector<model::Pattern> result;
   for (const std::string& value : values) {
-    const bool local = value.starts_with(kLocalTrustDomain);
-    result.push_back(pattern(
-        local ? config_.trust_domain + "/" + value.substr(kLocalTrustDomain.size()) : value));
+    const std::string_view domain = std::string_view(value).substr(0, value.find('/'));
+    const bool own = domain.size() < value.size() &&
+                     (domain == kLocalTrustDomain || domain == config_.trust_domain ||
+                      std::ranges::find(aliases, domain) != aliases.end());
+    if (!own) {
+      result.push_back(pattern(value));
+      continue;
+    }
+    const std::string rest = value.substr(domain.size());
+    result.push_back(pattern(config_.trust_domain + rest));
+    for (const std::string& alias : aliases) {
+      if (alias != config_.trust_domain) result.push_back(pattern(alias + rest));
+    }
   }
   return result;
 }

@@ -52,8 +52,9 @@ MeshConfig configured(const MeshConfig& given, const Store& store) {
     config.registry_only =
         written.outboundtrafficpolicy().mode() == OutboundTrafficPolicy::REGISTRY_ONLY;
   }
-  config.trust_domain_aliases.assign(written.trustdomainaliases().begin(),
-                                     written.trustdomainaliases().end());
+  for (const std::string& alias : written.trustdomainaliases()) {
+    config.trust_domain_aliases.push_back(alias);  // besides those of the command line
+  }
   return config;
 }
 

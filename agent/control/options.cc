@@ -46,6 +46,9 @@ const std::vector<Flag>& Options::known_flags() {
        .value = "NAME",
        .help = "of the identities that are signed",
        .fallback = "cluster.local"},
+      {.name = "trust-domain-aliases",
+       .value = "NAME,..",
+       .help = "principals of the trust domain mean these, too"},
       {.name = "cluster-id",
        .value = "NAME",
        .help = "the first part of workloads' names",
@@ -68,6 +71,7 @@ Result<Options> Options::from(const Flags& flags) {
   options.token_key_file = flags.get("token-key");
   options.admin_socket = flags.get("admin-socket");
   options.mesh.trust_domain = flags.get("trust-domain");
+  options.mesh.trust_domain_aliases = flags.list("trust-domain-aliases");
   options.mesh.cluster_id = flags.get("cluster-id");
   options.mesh.root_namespace = flags.get("root-namespace");
   if (options.server_names.empty()) {

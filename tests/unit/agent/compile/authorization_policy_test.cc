@@ -5,6 +5,7 @@
 namespace weft::compile {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -205,6 +206,28 @@ TEST(AuthorizationPolicy, ClusterLocalIsTheMeshsOwnTrustDomain) {
   Compiler local({});
   local.apply(changes_of(text));
   EXPECT_THAT(body_of(local, "shop/p"), HasSubstr(R"({"exact":"cluster.local/ns/a/sa/b"})"));
+}
+
+TEST(AuthorizationPolicy, AliasesOfTheTrustDomainMeanTheSameAccounts) {
+  const std::string text =
+      policy("shop", "p",
+             "{rules: [{from: [{source: {principals: [cluster.local/ns/a/sa/b, old.example/ns/a/*,"
+             " other/ns/a/sa/b, \"*/sa/b\", \"*\", old.example]}}],"
+             " when: [{key: source.principal, notValues: [new.example/ns/c/sa/d]}]}]}");
+  Compiler compiler({.trust_domain = "new.example", .trust_domain_aliases = {"old.example"}});
+  compiler.apply(changes_of(text));
+  EXPECT_THAT(body_of(compiler, "shop/p"),
+              AllOf(HasSubstr(R"("principals":[{"exact":"new.example/ns/a/sa/b"},)"
+                              R"({"exact":"old.example/ns/a/sa/b"},{"prefix":"new.example/ns/a/"},)"
+                              R"({"prefix":"old.example/ns/a/"},{"exact":"other/ns/a/sa/b"},)"
+                              R"({"suffix":"/sa/b"},{"presence":{}},{"exact":"old.example"}])"),
+                    HasSubstr(R"("notPrincipals":[{"exact":"new.example/ns/c/sa/d"},)"
+                              R"({"exact":"old.example/ns/c/sa/d"}])")));
+  // The mesh's ConfigMap may name more of them, at any time.
+  compiler.apply(changes_of(
+      "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\n"
+      "data: {mesh: \"trustDomainAliases: [older.example]\"}"));
+  EXPECT_THAT(body_of(compiler, "shop/p"), HasSubstr(R"({"exact":"older.example/ns/a/sa/b"})"));
 }
 
 TEST(AuthorizationPolicy, DryRun) {
