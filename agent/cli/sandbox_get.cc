@@ -4,6 +4,7 @@
 #include "agent/sandbox/apply.h"
 #include "agent/sandbox/store.h"
 #include "agent/sandbox/tables.h"
+#include "agent/source/status.h"
 
 #include <cstdio>
 #include <ctime>
@@ -19,6 +20,7 @@ struct Query {
   std::string name;  // empty: all
   std::string ns;    // empty: all namespaces
   std::string output;
+  std::string folder;  // of the objects
 };
 
 std::vector<ObjectPtr> matching(const std::vector<ObjectPtr>& all, const Query& query) {
@@ -51,11 +53,17 @@ void print_documents(const std::vector<ObjectPtr>& objects, const Query& query) 
   std::printf("]}\n");
 }
 
+// With what control has written beside the objects.
+std::vector<ObjectPtr> with_statuses(std::vector<ObjectPtr> objects, const Query& query) {
+  for (ObjectPtr& object : objects) object = source::with_status(query.folder, object);
+  return objects;
+}
+
 // False: there was nothing to print.
 bool print_kind(const std::vector<ObjectPtr>& all, const Query& query) {
   const std::vector<ObjectPtr> found = matching(all, query);
   if (query.output == "yaml" || query.output == "json") {
-    print_documents(found, query);
+    print_documents(with_statuses(found, query), query);
     return true;
   }
   if (found.empty()) return false;
@@ -98,6 +106,7 @@ int run_get(const Flags& flags, const sandbox::Layout& layout) {
   Query query;
   query.ns = flags.has("all-namespaces") ? "" : flags.get("namespace");
   query.output = flags.get("output");
+  query.folder = layout.objects();
   if (!query.output.empty() && query.output != "wide" && query.output != "yaml" &&
       query.output != "json") {
     return complain("get: -o: expected wide, yaml or json", kMisused);

@@ -259,6 +259,7 @@ CompiledPolicy compile_policy(const security::AuthorizationPolicy& object,
   }
   if (spec.action() == Spec::AUDIT) {
     result.notices.emplace_back("AUDIT is not supported: nothing is logged because of it");
+    result.unsupported = "ztunnel does not support the AUDIT action";
     return result;
   }
   const auto action =
@@ -276,6 +277,8 @@ CompiledPolicy compile_policy(const security::AuthorizationPolicy& object,
   if (spec.action() == Spec::CUSTOM) {
     result.notices.emplace_back("CUSTOM: the provider " + spec.provider().name() +
                                 " cannot be asked: what the rules match is denied");
+    result.unsupported =
+        "ztunnel does not support the CUSTOM action: what its rules match is denied.";
   }
   if (!converter.unseen().empty()) {
     result.notices.emplace_back(
@@ -283,6 +286,16 @@ CompiledPolicy compile_policy(const security::AuthorizationPolicy& object,
         (action == model::Policy::Action::kAllow
              ? ": the rules with it are left out, so less is allowed than the policy says"
              : ": these conditions are left out, so more is denied than the policy says"));
+    result.unsupported +=
+        (result.unsupported.empty() ? "" : " ") +
+        std::string("ztunnel does not support HTTP attributes (found: ") +
+        join(converter.unseen()) +
+        "). In ambient mode you must use a waypoint proxy to enforce HTTP rules. " +
+        (action == model::Policy::Action::kAllow
+             ? "Within an ALLOW policy, rules matching HTTP attributes are omitted. This will be "
+               "more restrictive than requested."
+             : "DENY policy with HTTP attributes is enforced without the HTTP rules. This will be "
+               "more restrictive than requested.");
   }
   result.policy = std::move(policy);
   return result;

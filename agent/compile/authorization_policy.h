@@ -13,6 +13,8 @@ namespace weft::compile {
 struct CompiledPolicy {
   std::optional<model::Policy> policy;  // none: nothing for node proxies
   std::vector<std::string> notices;
+  // What a node proxy cannot honour, in Istio's words; empty: it honours all of it.
+  std::string unsupported;
 };
 
 // AuthorizationPolicy, for node proxies, which see connections and no requests. Structure and order

@@ -6,6 +6,7 @@
 #include "agent/compile/service_entry.h"
 #include "agent/compile/vip_allocation.h"
 #include "agent/objects/mesh_config.h"
+#include "agent/objects/stand_in.h"
 #include "proto/crd/opaque.pb.h"
 
 #include <algorithm>
@@ -18,6 +19,19 @@ namespace {
 bool is_mesh_group(std::string_view api_version) {
   const std::string_view group = api_version.substr(0, api_version.find('/'));
   return group.ends_with(".istio.io") || group == "gateway.networking.k8s.io";
+}
+
+constexpr const char* kAccepted = "Accepted";
+
+// Why the object that this one stands for could not be read; empty: it stands for itself.
+std::string_view unreadable(const objects::Object& object) {
+  return value_of(object.metadata().annotations(), objects::kUnreadableAnnotation);
+}
+
+std::string said_of_unreadable(std::string_view reason) {
+  return "cannot be read and never was good, so the strictest policy is in force for the workloads "
+         "that it may have been for: " +
+         std::string(reason);
 }
 
 using crd::networking::ServiceEntry;
@@ -120,8 +134,36 @@ Notices about_mesh(const crd::core::ConfigMap& object, const MeshConfig& config)
 
 }  // namespace
 
+std::vector<source::Condition> conditions_of(const objects::Object& object,
+                                             const MeshConfig& config) {
+  const auto ztunnel = [](std::string reason, std::string message) {
+    const bool accepted = reason == kAccepted;
+    return std::vector<source::Condition>{{.type = "ZtunnelAccepted",
+                                           .is_true = accepted,
+                                           .reason = std::move(reason),
+                                           .message = std::move(message)}};
+  };
+  if (const std::string_view reason = unreadable(object); !reason.empty()) {
+    return ztunnel("Invalid", said_of_unreadable(reason));
+  }
+  const auto* policy = object.as<crd::security::AuthorizationPolicy>();
+  if (policy == nullptr) return {};
+  if (policy->spec().has_targetref() || policy->spec().targetrefs_size() > 0) {
+    return {{.type = "WaypointAccepted",
+             .is_true = false,
+             .reason = "TargetNotFound",
+             .message = "there are no waypoints or gateways yet: not enforced"}};
+  }
+  std::string unsupported = compile_policy(*policy, config).unsupported;
+  if (!unsupported.empty()) return ztunnel("UnsupportedValue", std::move(unsupported));
+  return ztunnel(kAccepted, "attached to ztunnel");
+}
+
 std::vector<std::string> notices_about(const objects::Object& object, const MeshConfig& config) {
   std::vector<std::string> notices;
+  if (const std::string_view reason = unreadable(object); !reason.empty()) {
+    return {said_of_unreadable(reason)};
+  }
   if (const auto* policy = object.as<crd::security::AuthorizationPolicy>()) {
     notices = compile_policy(*policy, config).notices;
   } else if (const auto* peer = object.as<crd::security::PeerAuthentication>()) {

@@ -1,5 +1,6 @@
 #include "agent/control/control.h"
 
+#include "agent/compile/notices.h"
 #include "agent/control/grpc_server.h"
 #include "agent/identity/key_files.h"
 #include "ztunnel/base/log.h"
@@ -95,6 +96,7 @@ struct Control::Parts {
   identity::PluggedAuthority* plugged = nullptr;  // the same, where an operator brings it
   std::shared_ptr<const identity::TokenVerifier> verifier;
   std::unique_ptr<source::Source> source;
+  std::unique_ptr<source::StatusWriter> statuses;
   Fd admin_listener;
   std::unique_ptr<runtime::Acceptor> admin;
   std::unique_ptr<ServerTls> tls;
@@ -132,6 +134,7 @@ Result<std::unique_ptr<Control>> Control::create(const Options& options) {
   parts.loop = TRY(runtime::Loop::create_best());
   parts.signals = TRY(open_signals());
   parts.source = TRY(source::make_folder_source(*parts.loop, options.objects_folder));
+  parts.statuses = source::make_folder_status_writer(options.objects_folder);
   parts.admin_listener = TRY(listen_admin(*parts.loop, options.admin_socket));
   parts.xds = std::make_unique<xds::Server>(parts.verifier);
   parts.ca =
@@ -182,9 +185,27 @@ Task<void> Control::serve() {
 void Control::apply(const std::vector<source::Change>& changes) {
   const bool is_first = !parts_->mesh.is_known();
   parts_->xds->update(parts_->mesh.apply(changes));
+  write_statuses(changes);
   if (!is_first) return;
   parts_->xds->set_ready();
   log::info("control").field("objects", static_cast<int64_t>(changes.size())).say("ready");
+}
+
+// Behind the push: nobody is protected by a status.
+void Control::write_statuses(const std::vector<source::Change>& changes) {
+  for (const source::Change& change : changes) {
+    const bool has_one =
+        change.key.kind == "AuthorizationPolicy" || change.key.kind == "PeerAuthentication";
+    if (!has_one) continue;
+    std::vector<source::Condition> conditions;
+    if (change.object) conditions = compile::conditions_of(*change.object, parts_->options.mesh);
+    const auto written = parts_->statuses->write(change.key, conditions);
+    if (written) continue;
+    log::warn("control")
+        .field("object", change.key.to_string())
+        .field("error", written.error().to_string())
+        .say("a status was not written");
+  }
 }
 
 void Control::renew_later() {

@@ -50,6 +50,7 @@ class Control {
   runtime::Task<void> serve_admin(Fd connection);
   runtime::Task<http::Response> answer(http::Request request);
   void apply(const std::vector<source::Change>& changes);
+  void write_statuses(const std::vector<source::Change>& changes);
   void renew_later();
   void look_around_later();
   void look_at_ca_files();

@@ -1,5 +1,6 @@
 #include "agent/source/folder_state.h"
 
+#include "agent/objects/stand_in.h"
 #include "agent/source/files.h"
 
 #include <google/protobuf/util/message_differencer.h>
@@ -17,6 +18,19 @@ bool is_same(const objects::Object& left, const objects::Object& right) {
   return left.api_version() == right.api_version() &&
          left.message().GetDescriptor() == right.message().GetDescriptor() &&
          google::protobuf::util::MessageDifferencer::Equals(left.message(), right.message());
+}
+
+// Of a text with mistakes. Where one of two with the same name cannot be read, that one counts.
+std::map<objects::Key, std::shared_ptr<const objects::Object>> security_objects(
+    const std::string& text, const std::string& path) {
+  std::map<objects::Key, std::shared_ptr<const objects::Object>> found;
+  for (auto& object : objects::security_of(text, path)) {
+    const bool stands_in =
+        object->metadata().annotations().contains(objects::kUnreadableAnnotation);
+    const objects::Key key = object->key();
+    if (stands_in || !found.contains(key)) found[key] = std::move(object);
+  }
+  return found;
 }
 
 objects::Key pod_key(const Overlay& overlay) { return {"Pod", overlay.ns, overlay.name}; }
@@ -49,9 +63,11 @@ void FolderState::refresh(const std::string& name) {
     }
   }
   if (parsed.errors.empty()) {
+    file.was_good = true;
     replace_objects(name, file, std::move(fresh));
     return;
   }
+  if (!file.was_good) replace_objects(name, file, security_objects(file.text, path));
   for (Error& error : parsed.errors) errors_.push_back(std::move(error));
 }
 

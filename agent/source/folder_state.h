@@ -11,7 +11,8 @@
 namespace weft::source {
 
 // What a folder holds and what of it has been told: files in, changes out. Reads the files that it
-// is told of; waits for nothing. A file that cannot be read keeps what it held when it last could.
+// is told of; waits for nothing. A file that cannot be read keeps what it held when it last could;
+// of one that never could, stand-ins for its policies are in force (objects::security_of).
 class FolderState {
  public:
   explicit FolderState(std::string folder) : folder_(std::move(folder)) {}
@@ -36,6 +37,7 @@ class FolderState {
   struct File {
     std::string text;  // as last read, also where it was malformed
     std::map<objects::Key, ObjectPtr> objects;
+    bool was_good = false;  // as a whole, since this process has known it
   };
 
   void forget_file(const std::string& name);

@@ -183,6 +183,27 @@ class Policy(Suite):
         beside.write_text(kept)
         beside.rename(file)
 
+    def test_a_policy_that_never_was_good_denies_and_says_so(self):
+        file = self.box.run / "objects/AuthorizationPolicy_mesh_typo.json"
+        beside = self.box.run / "objects/.typo"
+        self.addCleanup(file.unlink)
+        beside.write_text(json.dumps(policy("typo", "mesh", "ALLOW", [{}], S2)).replace('"rules"', '"rule"'))
+        beside.rename(file)
+        self.becomes(set())
+        self.assertTrue(self.passes("alice", "s1"), "the selector could be read")
+        self.assertIn("spec.rule", self.box.log("control"))
+
+    def test_the_status_tells_what_ztunnel_leaves_out(self):
+        http = {"to": [{"operation": {"methods": ["GET"]}}]}
+        self.policies(policy("by-method", "mesh", "DENY", [http], S2), policy("plain", "mesh", "ALLOW", [{}], S2))
+        self.becomes(set())
+
+        def condition(name):
+            found = self.box.get("authorizationpolicy", name, "mesh").get("status", {}).get("conditions", [])
+            return [(one["type"], one["status"], one["reason"]) for one in found]
+        eventually(lambda: condition("by-method") == [("ZtunnelAccepted", "False", "UnsupportedValue")])
+        eventually(lambda: condition("plain") == [("ZtunnelAccepted", "True", "Accepted")])
+
 
 if __name__ == "__main__":
     harness.main()

@@ -1,3 +1,4 @@
+#include "agent/compile/notices.h"
 #include "tests/unit/agent/compile/manifests.h"
 
 #include <gmock/gmock.h>
@@ -247,6 +248,35 @@ TEST(AuthorizationPolicy, DryRun) {
   // CUSTOM knows no dry run: it is denied, which has a notice of its own.
   EXPECT_EQ(compiled("true", "{action: CUSTOM, provider: {name: x}, rules: [{}]}"),
             std::pair(false, size_t{2}));
+}
+
+TEST(AuthorizationPolicy, ConditionsAreIstios) {
+  const auto condition = [](const std::string& text) {
+    const auto changes = changes_of(text);
+    const auto conditions = conditions_of(*changes.at(0).object, {});
+    if (conditions.size() != 1) return std::to_string(conditions.size());
+    return conditions[0].type + "=" + (conditions[0].is_true ? "True " : "False ") +
+           conditions[0].reason + " " + conditions[0].message;
+  };
+  EXPECT_EQ(condition(policy("shop", "p", "{rules: [{}]}")),
+            "ZtunnelAccepted=True Accepted attached to ztunnel");
+  EXPECT_EQ(condition(policy("shop", "p", "{action: AUDIT, rules: [{}]}")),
+            "ZtunnelAccepted=False UnsupportedValue ztunnel does not support the AUDIT action");
+  EXPECT_THAT(
+      condition(
+          policy("shop", "p", "{rules: [{to: [{operation: {methods: [GET], paths: [/a]}}]}]}")),
+      AllOf(HasSubstr("False UnsupportedValue ztunnel does not support HTTP attributes (found: "
+                      "methods, paths). In ambient mode you must use a waypoint proxy"),
+            HasSubstr("Within an ALLOW policy, rules matching HTTP attributes are omitted.")));
+  EXPECT_THAT(condition(policy("shop", "p",
+                               "{action: DENY, rules: [{to: [{operation: {methods: [GET]}}]}]}")),
+              HasSubstr("DENY policy with HTTP attributes is enforced without the HTTP rules."));
+  EXPECT_THAT(condition(policy("shop", "p", "{action: CUSTOM, provider: {name: x}, rules: [{}]}")),
+              HasSubstr("False UnsupportedValue ztunnel does not support the CUSTOM action"));
+  EXPECT_THAT(
+      condition(policy("shop", "p", "{targetRefs: [{kind: Service, name: a}], rules: [{}]}")),
+      HasSubstr("WaypointAccepted=False TargetNotFound"));
+  EXPECT_EQ(condition("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n"), "0");
 }
 
 }  // namespace

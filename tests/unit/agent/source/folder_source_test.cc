@@ -1,3 +1,4 @@
+#include "agent/objects/stand_in.h"
 #include "agent/source/files.h"
 #include "agent/source/folder_state.h"
 #include "agent/source/source.h"
@@ -395,6 +396,39 @@ TEST(ReadPath, GivesAllObjectsOrAllMistakes) {
   const ReadOnce read = read_path(folder.path());
   EXPECT_THAT(read.objects, IsEmpty());
   EXPECT_EQ(read.errors.size(), 2u);
+}
+
+std::string security_policy(const std::string& name, const std::string& spec) {
+  return "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
+         "metadata: {namespace: shop, name: " +
+         name + "}\nspec: " + spec + "\n";
+}
+
+// Nobody knows whom they were to refuse: objects/stand_in.h says what is in force instead.
+TEST(FolderStateTest, PoliciesThatNeverWereGoodHaveStandIns) {
+  const Folder folder;
+  FolderState state(folder.path());
+  const auto look = [&](const std::string& text) {
+    folder.put("a.yaml", text);
+    state.refresh("a.yaml");
+    std::vector<std::string> lines;
+    for (const Change& change : state.take_changes()) {
+      const bool stands_in = change.object && change.object->metadata().annotations().contains(
+                                                  objects::kUnreadableAnnotation);
+      lines.push_back((change.object ? "" : "-") + change.key.name +
+                      (stands_in ? " unreadable" : ""));
+    }
+    return lines;
+  };
+  const std::string bad = security_policy("bad", "{rule: []}");
+  const std::string good = security_policy("good", "{rules: [{}]}");
+  EXPECT_THAT(look(config_map("m", "v") + good + bad), ElementsAre("bad unreadable", "good"));
+  EXPECT_EQ(state.take_errors().size(), 1U);
+  EXPECT_THAT(look(bad), ElementsAre("-good"));
+  EXPECT_THAT(look(security_policy("bad", "{rules: []}")), ElementsAre("bad"));
+  // It was good once: the last good version stays.
+  EXPECT_THAT(look(bad + good), IsEmpty());
+  EXPECT_THAT(look(good), ElementsAre("-bad", "good"));
 }
 
 }  // namespace
