@@ -3,6 +3,7 @@
 #include "agent/compile/compiler.h"
 #include "agent/compile/print.h"
 #include "agent/objects/object.h"
+#include "agent/objects/stand_in.h"
 #include "ztunnel/base/check.h"
 
 #include <cstdint>
@@ -28,6 +29,7 @@ void check_text(std::string_view text, std::string_view origin) {
   for (const weft::Error& error : parsed.errors) {
     CHECK(!error.message.empty() && !error.message.contains('\n'));
   }
+  for (const auto& object : weft::objects::security_of(text, origin)) check_round_trip(*object);
   weft::compile::Compiler compiler({});
   for (const auto& object : parsed.objects) {
     check_round_trip(*object);
