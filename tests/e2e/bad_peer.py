@@ -321,8 +321,8 @@ def never_reads():
 
 
 def many_connections():
-    """400 connections that say nothing, at once."""
-    connections = [tcp() for _ in range(400)]
+    """Connections that say nothing, more at once than a ztunnel waits for."""
+    connections = [tcp() for _ in range(3000)]
     ends = [until_closed(one)[0] for one in connections]
     return f"{len(ends)} {sorted(set(end.split(':')[0] for end in ends))}"
 

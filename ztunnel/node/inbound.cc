@@ -160,11 +160,17 @@ Task<void> serve_connect(Tunnel tunnel, std::unique_ptr<hbone::IncomingConnect> 
 Task<Result<std::unique_ptr<tls::TlsStream>>> accept_tls(PodProxy& proxy,
                                                          std::unique_ptr<SocketStream> transport) {
   WorkerContext& context = proxy.context();
+  SocketStream* raw = transport.get();
+  const Handshakes::Place place(context.handshakes, *raw);
   auto own = CO_TRY(co_await context.view.workload_of(proxy.pod(), kConfigurationWait));
   auto tls = CO_TRY(co_await context.view.context_for(own->identity, kIdentityWait));
-  SocketStream* raw = transport.get();
   const runtime::Deadline deadline(context.loop, kHandshakeTimeout, [raw] { raw->abort(); });
-  co_return co_await tls::accept_mesh(context.loop, std::move(transport), std::move(tls));
+  auto accepted = co_await tls::accept_mesh(context.loop, std::move(transport), std::move(tls));
+  if (!accepted && place.gave_way()) {
+    co_return fail(Code::kLimit, "TLS handshake: " + std::to_string(Handshakes::kMax) +
+                                     " peers are at theirs; the one that took longest gave way");
+  }
+  co_return accepted;
 }
 
 Task<void> serve_tunnel(PodProxy& proxy, std::unique_ptr<SocketStream> transport,

@@ -4,6 +4,7 @@
 #include "ztunnel/hbone/pool.h"
 #include "ztunnel/learn/view.h"
 #include "ztunnel/node/endpoint_memory.h"
+#include "ztunnel/node/handshakes.h"
 #include "ztunnel/node/report.h"
 #include "ztunnel/runtime/socket.h"
 #include "ztunnel/runtime/sync.h"
@@ -54,6 +55,7 @@ struct WorkerContext {
   const NodeConfig& config;
   std::mt19937_64 random;
   EndpointMemory endpoint_memory;
+  Handshakes handshakes;
   // The proxy of a pod of this node by its workload's uid; null where it is not ours.
   std::function<PodProxy*(const learn::Workload&)> local_proxy;
   // Of workloads that are known by a host name. Asks from ztunnel's own network namespace: what one
