@@ -16,6 +16,8 @@ constexpr Check kChecks[] = {
     check_policies_select,
     check_policies_are_enforced,
     check_one_peer_authentication,
+    check_service_entries,
+    check_sidecars,
     check_service_ports,
     check_peer_ports,
     check_policy_ports,
@@ -45,10 +47,11 @@ std::vector<Finding> analyze(const Input& input) {
 
 const std::vector<Rule>& rules() {
   static const std::vector<Rule> all = {
-      kMissing,       kMalformed,      kTwoLabels,      kSelectsNothing, kNoEffect,
-      kUnknownHost,   kForeign,        kTwice,          kNotHonoured,    kHttpAtL4,
-      kDeniedInstead, kNoSuchPortName, kUndeclaredPort, kOutsideMesh,    kStaysOutside,
-      kOtherLabel,    kUnknownMode,    kNobodyRunsAs,   kOnlyOldest};
+      kMissing,        kMalformed,         kSidecarsOverlap, kTwoSidecars,   kTwoLabels,
+      kSelectsNothing, kAddressesRequired, kNoEffect,        kUnknownHost,   kForeign,
+      kTwice,          kNotHonoured,       kHttpAtL4,        kDeniedInstead, kNoSuchPortName,
+      kUndeclaredPort, kOutsideMesh,       kStaysOutside,    kOtherLabel,    kUnknownMode,
+      kNobodyRunsAs,   kOnlyOldest,        kNoEndpoint,      kHostTwice};
   return all;
 }
 

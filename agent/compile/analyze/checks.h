@@ -28,6 +28,12 @@ void check_sources(const Cluster& cluster, Findings& findings);
 void check_targets(const Cluster& cluster, Findings& findings);
 void check_route_hosts(const Cluster& cluster, Findings& findings);
 
+// services.cc: ServiceEntries and Sidecars.
+void check_service_entries(const Cluster& cluster, Findings& findings);
+void check_sidecars(const Cluster& cluster, Findings& findings);
+// Whether a workload or a WorkloadEntry of the namespace has these labels.
+bool selects_any(const Cluster& cluster, const std::string& ns, const compile::Labels& wanted);
+
 // honoured.cc: what the compiler says it does not do.
 void check_honoured(const Cluster& cluster, Findings& findings);
 

@@ -1,5 +1,6 @@
 #include "agent/compile/analyze/cluster.h"
 
+#include "agent/compile/outbound_policy.h"
 #include "proto/crd/opaque.pb.h"
 
 #include <algorithm>
@@ -115,6 +116,7 @@ Cluster::Cluster(const std::vector<ObjectPtr>& objects, const std::set<objects::
     if (key.kind == "Namespace") namespaces_.insert(key.name);
     if (key.kind == "Service" || makes_pods(key.kind)) namespaces_.insert(key.ns);
   }
+  config_ = compile::configured(config_, store_);
   for (const ObjectPtr& object : objects_) add_shapes(object);
   const std::vector<Shape> all = std::move(shapes_);
   shapes_.clear();

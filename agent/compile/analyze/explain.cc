@@ -1,9 +1,9 @@
 #include "agent/compile/analyze/explain.h"
 
+#include "agent/compile/analyze/explainer.h"
 #include "agent/compile/analyze/finding.h"
 #include "agent/compile/authorization_policy.h"
 #include "agent/compile/peer_authentication.h"
-#include "agent/compile/service.h"
 #include "agent/objects/names.h"
 
 #include <algorithm>
@@ -21,11 +21,6 @@ Place place_in(const std::string& text) {
   return {text.substr(0, slash), text.substr(slash + 1)};
 }
 
-std::optional<IpAddress> address_of(const core::Pod& pod) {
-  const auto address = IpAddress::parse(pod.status().podip());
-  return address ? std::optional(*address) : std::nullopt;
-}
-
 std::string account_of(const core::Pod& pod) {
   const std::string& name = pod.spec().serviceaccountname();
   return name.empty() ? "default" : name;
@@ -33,13 +28,6 @@ std::string account_of(const core::Pod& pod) {
 
 SpiffeId identity_of(const Shape& shape, const compile::MeshConfig& config) {
   return {config.trust_domain, shape.origin.ns, account_of(shape.pod)};
-}
-
-bool is_ready(const core::Pod& pod) {
-  for (const core::PodCondition& condition : pod.status().conditions()) {
-    if (condition.type() == "Ready") return condition.status() == "True";
-  }
-  return true;
 }
 
 const char* words_of(Shape::Mesh mesh) {
@@ -52,17 +40,6 @@ const char* words_of(Shape::Mesh mesh) {
       return "nobody knows whether in the mesh: its Namespace is not among the objects";
   }
   return "";
-}
-
-// By its name; or the first of the pods that something of that name made.
-const Shape* find_shape(const Cluster& cluster, const std::string& ns, const std::string& name) {
-  const Shape* made = nullptr;
-  for (const Shape& shape : cluster.running()) {
-    if (shape.origin.ns != ns) continue;
-    if (shape.origin.name == name) return &shape;
-    if (made == nullptr && shape.origin.name.starts_with(name + "-")) made = &shape;
-  }
-  return made;
 }
 
 // Every policy that the destination's ztunnel asks, those that deny first.
@@ -111,29 +88,28 @@ bool identifies(const Shape& from, const Shape& to) {
   return from.mesh != Shape::Mesh::kOut && to.mesh != Shape::Mesh::kOut;
 }
 
-class Explainer {
- public:
-  Explainer(const Cluster& cluster, const Question& question)
-      : cluster_(cluster), question_(question) {}
-  Result<Explanation> run();
+}  // namespace
 
- private:
-  void say(std::string line) { result_.lines.push_back(std::move(line)); }
-  void conclude(Answer allowed, const std::string& why) {
-    constexpr const char* kWords[] = {"refused", "it depends", "allowed"};
-    say(std::string(kWords[static_cast<int>(allowed)]) + ": " + why);
-    result_.allowed = std::min(result_.allowed, allowed);
+std::optional<IpAddress> address_of(const core::Pod& pod) {
+  const auto address = IpAddress::parse(pod.status().podip());
+  return address ? std::optional(*address) : std::nullopt;
+}
+
+const Shape* find_shape(const Cluster& cluster, const std::string& ns, const std::string& name) {
+  const Shape* made = nullptr;
+  for (const Shape& shape : cluster.running()) {
+    if (shape.origin.ns != ns) continue;
+    if (shape.origin.name == name) return &shape;
+    if (made == nullptr && shape.origin.name.starts_with(name + "-")) made = &shape;
   }
-  void to_service(const core::Service& service);
-  void to_workload(const Shape& to, uint16_t port);
-  void carry(const Shape& to);
-  void judge(const Shape& to, uint16_t port);
+  return made;
+}
 
-  const Cluster& cluster_;
-  const Question& question_;
-  const Shape* from_ = nullptr;
-  Explanation result_;
-};
+void Explainer::conclude(Answer allowed, const std::string& why) {
+  constexpr const char* kWords[] = {"refused", "it depends", "allowed"};
+  say(std::string(kWords[static_cast<int>(allowed)]) + ": " + why);
+  result_.allowed = std::min(result_.allowed, allowed);
+}
 
 Result<Explanation> Explainer::run() {
   const std::string from_ns = question_.from.ns.empty() ? "default" : question_.from.ns;
@@ -146,39 +122,16 @@ Result<Explanation> Explainer::run() {
       (from_->mesh == Shape::Mesh::kIn
            ? ", as " + identity_of(*from_, cluster_.config()).to_string()
            : ""));
-  const std::string ns = question_.to.ns.empty() ? from_ns : question_.to.ns;
-  if (const auto* service = cluster_.store().services.find(ns, question_.to.name)) {
-    to_service(*service);
-  } else if (const Shape* to = find_shape(cluster_, ns, question_.to.name)) {
-    to_workload(*to, question_.port);
-  } else {
-    return fail(Code::kNotFound,
-                "there is neither a Service nor a pod " + ns + "/" + question_.to.name);
+  if (question_.address) {
+    to_address(*question_.address);
+  } else if (!to_named() && !to_host(question_.host)) {
+    const std::string ns = question_.to.ns.empty() ? from_ns : question_.to.ns;
+    return fail(
+        Code::kNotFound,
+        "there is neither a Service nor a pod " + ns + "/" + question_.to.name +
+            (question_.host.empty() ? "" : ", nor a ServiceEntry with the host " + question_.host));
   }
   return std::move(result_);
-}
-
-void Explainer::to_service(const core::Service& service) {
-  const std::string& ip = service.spec().clusterip();
-  say("to Service " + service.metadata().namespace_() + "/" + service.metadata().name() +
-      (ip.empty() ? "" : " (" + ip + ")") + ", port " + std::to_string(question_.port));
-  bool any = false;
-  for (const Shape& shape : cluster_.running()) {
-    if (shape.origin.ns != service.metadata().namespace_() ||
-        !compile::has_endpoint(service, shape.pod.metadata().labels())) {
-      continue;
-    }
-    for (const model::PortPair& pair : compile::ports_on(service, shape.pod)) {
-      if (pair.service != question_.port) continue;
-      if (!is_ready(shape.pod) && !service.spec().publishnotreadyaddresses()) {
-        say("endpoint " + origin_of(shape.origin) + " is not ready: not chosen");
-        continue;
-      }
-      any = true;
-      to_workload(shape, static_cast<uint16_t>(pair.target));
-    }
-  }
-  if (!any) conclude(Answer::kNo, "the Service has no ready endpoint for this port");
 }
 
 void Explainer::to_workload(const Shape& to, uint16_t port) {
@@ -239,8 +192,6 @@ void Explainer::judge(const Shape& to, uint16_t port) {
   }
 }
 
-}  // namespace
-
 Result<Question> parse_question(const std::string& from, const std::string& to) {
   Question question;
   question.from = place_in(from);
@@ -251,8 +202,13 @@ Result<Question> parse_question(const std::string& from, const std::string& to) 
     return fail(Code::kInvalid, "expected TO:PORT such as shop/web:80, got \"" + to + "\"");
   question.port = *port;
   std::string target = to.substr(0, colon);
+  if (target.starts_with('[') && target.ends_with(']'))
+    target = target.substr(1, target.size() - 2);
   const size_t dot = target.find('.');
-  if (!target.contains('/') && dot != std::string::npos) {
+  if (const auto address = IpAddress::parse(target)) {
+    question.address = *address;
+  } else if (!target.contains('/') && dot != std::string::npos) {
+    question.host = target;
     // A host name: "web.shop", "web.shop.svc.cluster.local".
     const std::string rest = target.substr(dot + 1);
     target = rest.substr(0, rest.find('.')) + "/" + target.substr(0, dot);

@@ -5,6 +5,7 @@
 #include "ztunnel/base/result.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,9 +19,12 @@ struct Place {
 struct Question {
   Place from;
   Place to;
+  std::string host;                  // as it was typed, where it may be a ServiceEntry's
+  std::optional<IpAddress> address;  // instead
   uint16_t port = 0;
 };
-// FROM and TO:PORT as they were typed; TO may also be "name.namespace[.svc[.cluster domain]]".
+// FROM and TO:PORT as they were typed; TO may also be "name.namespace[.svc[.cluster domain]]", the
+// host of a ServiceEntry, or an IP address.
 // kInvalid says what was expected.
 Result<Question> parse_question(const std::string& from, const std::string& to);
 

@@ -22,8 +22,11 @@ struct Rule {
 
 inline constexpr Rule kMissing{"IST0101", Level::kError, "what is referred to does not exist"};
 inline constexpr Rule kMalformed{"IST0106", Level::kError, "the object is malformed"};
+inline constexpr Rule kSidecarsOverlap{"IST0110", Level::kError, "Sidecars select one workload"};
+inline constexpr Rule kTwoSidecars{"IST0111", Level::kError, "two Sidecars for a namespace"};
 inline constexpr Rule kTwoLabels{"IST0123", Level::kWarning, "labels that contradict each other"};
 inline constexpr Rule kSelectsNothing{"IST0127", Level::kWarning, "a selector matches no workload"};
+inline constexpr Rule kAddressesRequired{"IST0134", Level::kWarning, "a host needs an address"};
 inline constexpr Rule kNoEffect{"IST0167", Level::kWarning, "a policy has no effect"};
 inline constexpr Rule kUnknownHost{"IST0174", Level::kWarning, "a DestinationRule's unknown host"};
 
@@ -40,6 +43,8 @@ inline constexpr Rule kOtherLabel{"WEFT0303", Level::kInfo, "another label says 
 inline constexpr Rule kUnknownMode{"WEFT0304", Level::kWarning, "a label's value means nothing"};
 inline constexpr Rule kNobodyRunsAs{"WEFT0401", Level::kWarning, "no workload has the identity"};
 inline constexpr Rule kOnlyOldest{"WEFT0402", Level::kWarning, "only the oldest counts"};
+inline constexpr Rule kNoEndpoint{"WEFT0501", Level::kWarning, "a host has no endpoint"};
+inline constexpr Rule kHostTwice{"WEFT0502", Level::kWarning, "a host belongs to another object"};
 
 struct Finding {
   Rule rule;

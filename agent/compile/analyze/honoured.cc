@@ -17,6 +17,7 @@ constexpr Kind kKinds[] = {
     {"AUDIT is not supported", kNoEffect},
     {"not enforced", kNoEffect},
     {"has no effect", kNoEffect},
+    {"is not recognised by its address", kAddressesRequired},
 };
 
 Rule rule_of(std::string_view notice) {

@@ -128,11 +128,9 @@ void collect_destinations(const Value& value, std::set<std::string>& hosts) {
 void check_own_namespaces(const Cluster& cluster, Findings& findings) {
   for (const ObjectPtr& object : cluster.objects()) {
     const objects::Key key = object->key();
-    const bool is_policy = key.kind == "AuthorizationPolicy" || key.kind == "PeerAuthentication" ||
-                           object->as<crd::opaque::Opaque>() != nullptr;
     const bool is_mesh = object->api_version().contains("istio.io/") ||
                          object->api_version().starts_with("gateway.networking.k8s.io/");
-    if (!is_policy || !is_mesh || key.ns.empty() || cluster.has_namespace(key.ns)) continue;
+    if (!is_mesh || key.ns.empty() || cluster.has_namespace(key.ns)) continue;
     findings.add(kMissing, key, "its namespace \"" + key.ns + "\" does not exist");
   }
 }

@@ -74,7 +74,7 @@ void check_services_have_pods(const Cluster& cluster, Findings& findings) {
     for (const auto& [name, service] : services) {
       const auto& wanted = service->spec().selector();
       if (wanted.empty() || service->spec().type() == "ExternalName") continue;
-      if (!cluster.knows_pods_of(ns) || !cluster.matching(ns, wanted).empty()) continue;
+      if (!cluster.knows_pods_of(ns) || selects_any(cluster, ns, wanted)) continue;
       findings.add(kSelectsNothing, key_of("Service", service->metadata()),
                    nothing_selected(cluster, ns, wanted) + ": the Service has no endpoint");
     }

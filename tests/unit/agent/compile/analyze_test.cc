@@ -239,8 +239,51 @@ std::vector<Row> enrolment_and_honoured() {
        shop() + "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: "
                 "{namespace: shop, name: p, annotations: {istio.io/dry-run: yes please}}\n",
        "Warning WEFT0101 AuthorizationPolicy shop/p", "true or false"},
-      {"NotHonoured",
-       shop() + object(net, "WorkloadGroup", "namespace: shop, name: s", "spec: {}"),
+      {"SelectsNoWorkload",
+       shop() +
+           object(net, "ServiceEntry", "namespace: shop, name: s",
+                  "spec: {hosts: [a.org], resolution: STATIC, workloadSelector: {labels: {app: "
+                  "nobody}}}"),
+       "Warning IST0127 ServiceEntry shop/s", "app=nobody"},
+      {"SelectsAWorkloadEntry",
+       shop() + service("s", "app: vm", "{port: 80, targetPort: 8080}") +
+           object(net, "WorkloadEntry", "namespace: shop, name: w",
+                  "spec: {address: 10.0.0.9, labels: {app: vm}}"),
+       "", ""},
+      {"StaticWithoutEndpoints",
+       shop() + object(net, "ServiceEntry", "namespace: shop, name: s",
+                       "spec: {hosts: [a.org], resolution: STATIC}"),
+       "Warning WEFT0501 ServiceEntry shop/s", "are refused"},
+      {"WildcardWithStatic",
+       shop() + object(net, "ServiceEntry", "namespace: shop, name: s",
+                       "spec: {hosts: [\"*.a.org\"], resolution: STATIC, endpoints: [{address: "
+                       "10.2.0.1}]}"),
+       "Warning IST0134 ServiceEntry shop/s", "*.a.org: a wildcard is not recognised"},
+      {"NoneWithoutAddresses",
+       shop() + object(net, "ServiceEntry", "namespace: shop, name: s", "spec: {hosts: [a.org]}"),
+       "Warning IST0134 ServiceEntry shop/s", "with no addresses written"},
+      {"HostOfAService",
+       shop() + service("s", "app: web", "{port: 80, targetPort: 8080}") +
+           object(net, "ServiceEntry", "namespace: shop, name: e",
+                  "spec: {hosts: [s.shop.svc.cluster.local], resolution: DNS}"),
+       "Warning WEFT0502 ServiceEntry shop/e", "that of Service s"},
+      {"SidecarSelectsNobody",
+       shop() + object(net, "Sidecar", "namespace: shop, name: s",
+                       "spec: {workloadSelector: {labels: {app: nobody}}}"),
+       "Warning IST0127 Sidecar shop/s", "app=nobody"},
+      {"SidecarListeners",
+       shop() + object(net, "Sidecar", "namespace: shop, name: s",
+                       "spec: {egress: [{hosts: [\"*/*\"]}]}"),
+       "Warning WEFT0101 Sidecar shop/s", "only outboundTrafficPolicy"},
+      {"EntryInNoNamespace",
+       shop() + object(net, "ServiceEntry", "namespace: lost, name: s",
+                       "spec: {hosts: [a.org], resolution: DNS}"),
+       "Error IST0101 ServiceEntry lost/s", "\"lost\" does not exist"},
+      {"MeshOfAnotherTrustDomain",
+       "apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: istio-system, name: istio}\ndata: "
+       "{mesh: \"trustDomain: other\"}\n",
+       "Warning IST0167 ConfigMap istio-system/istio", "--trust-domain"},
+      {"NotHonoured", shop() + object(net, "WorkloadGroup", "namespace: shop, name: s", "spec: {}"),
        "Warning WEFT0101 WorkloadGroup shop/s", "not yet honoured"},
       {"WaypointLabel", ns("shop", "istio.io/use-waypoint: w"), "Warning WEFT0101 Namespace shop",
        "waypoint"},
@@ -283,7 +326,10 @@ TEST(Analyze, EveryRuleHasARow) {
     for (const Row& row : rows) heads_of_rows += row.head + "\n";
   }
   for (const Rule& rule : rules()) {
-    if (rule.code == kTwice.code || rule.code == kOnlyOldest.code) continue;  // below
+    if (rule.code == kTwice.code || rule.code == kOnlyOldest.code ||
+        rule.code == kTwoSidecars.code || rule.code == kSidecarsOverlap.code) {
+      continue;  // below
+    }
     EXPECT_THAT(heads_of_rows,
                 HasSubstr(std::string(to_string(rule.level)) + " " + std::string(rule.code) + " "));
   }
@@ -299,6 +345,20 @@ TEST(Analyze, OnlyTheOldestPeerAuthenticationCounts) {
                                  peer("shop", "b", "{mtls: {mode: PERMISSIVE}}", 2026))),
               ElementsAre("Warning WEFT0402 PeerAuthentication shop/a",
                           "Warning WEFT0402 PeerAuthentication shop/b"));
+}
+
+TEST(Analyze, SidecarsForTheSameWorkloads) {
+  const auto sidecar = [](const std::string& name, const std::string& labels) {
+    return "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {namespace: shop, "
+           "name: " +
+           name + "}\nspec: {" +
+           (labels.empty() ? "" : "workloadSelector: {labels: {" + labels + "}}") + "}\n";
+  };
+  EXPECT_THAT(heads(analyze_text(shop() + sidecar("a", "") + sidecar("b", ""))),
+              ElementsAre("Error IST0111 Sidecar shop/a", "Error IST0111 Sidecar shop/b"));
+  EXPECT_THAT(heads(analyze_text(shop() + sidecar("a", "app: web") + sidecar("b", "app: web"))),
+              ElementsAre("Error IST0110 Sidecar shop/a", "Error IST0110 Sidecar shop/b"));
+  EXPECT_THAT(heads(analyze_text(shop() + sidecar("a", "app: web") + sidecar("b", ""))), IsEmpty());
 }
 
 TEST(Analyze, AnObjectThatIsThereTwice) {

@@ -93,6 +93,41 @@ TEST_P(ExplainRow, IsJudged) {
 
 const std::string kStrict = peer("shop", "strict", "{mtls: {mode: STRICT}}");
 
+std::string service(const std::string& name, const std::string& spec) {
+  return "---\napiVersion: v1\nkind: Service\nmetadata: {namespace: shop, name: " + name +
+         "}\nspec: {" + spec + "}\n";
+}
+
+std::string written(const std::string& kind, const std::string& name, const std::string& spec) {
+  return "---\napiVersion: networking.istio.io/v1\nkind: " + kind +
+         "\nmetadata: {namespace: shop, name: " + name + "}\nspec: {" + spec + "}\n";
+}
+
+const std::string kWeb = "selector: {app: web}, ports: [{port: 80, targetPort: http}], ";
+const std::string kLocal =
+    service("near", kWeb + "internalTrafficPolicy: Local") +
+    service("sticky", kWeb + "trafficDistribution: PreferSameNode, sessionAffinity: ClientIP") +
+    service("alias", "type: ExternalName, externalName: x.org");
+const std::string kTls = "ports: [{number: 443, name: tls}], ";
+const std::string kEntries =
+    written("ServiceEntry", "api",
+            kTls +
+                "hosts: [api.example.org], addresses: [10.9.0.1], "
+                "resolution: STATIC, endpoints: [{address: 10.2.0.1, ports: {tls: 8443}}]") +
+    written("ServiceEntry", "db", kTls + "hosts: [db.example.org], resolution: DNS") +
+    written("ServiceEntry", "range", kTls + "hosts: [\"*.range.org\"], addresses: [10.10.0.0/16]") +
+    written("ServiceEntry", "empty",
+            kTls +
+                "hosts: [empty.example.org], resolution: STATIC, workloadSelector: {labels: "
+                "{app: nobody}}") +
+    written("ServiceEntry", "hidden",
+            kTls + "hosts: [hidden.example.org], addresses: [10.9.0.9], exportTo: [\".\"]") +
+    written("WorkloadEntry", "vm", "address: 10.3.0.1, labels: {app: vm}, ports: {a: 81}") +
+    service("vms", "selector: {app: vm}, ports: [{name: a, port: 80}]");
+const std::string kRegistryOnly =
+    "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: istio-system, name: istio}\n"
+    "data: {mesh: \"outboundTrafficPolicy: {mode: REGISTRY_ONLY}\"}\n";
+
 INSTANTIATE_TEST_SUITE_P(
     Rows, ExplainRow,
     ::testing::Values(
@@ -127,6 +162,43 @@ INSTANTIATE_TEST_SUITE_P(
             "refused: the Service has no ready endpoint for this port"},
         Row{"PodByName", "", "shop/client", "shop/web-1:9", Answer::kYes,
             "endpoint Pod shop/web-1 (10.0.0.2), port 9"},
+        Row{"LocalOnly", kLocal, "shop/client", "near:80", Answer::kNo,
+            "endpoint Pod shop/web-1 is on node-2: not chosen"},
+        Row{"Preference", kLocal, "shop/client", "sticky:80", Answer::kYes,
+            "balancing: prefers endpoints on the client's node"},
+        Row{"Affinity", kLocal, "shop/client", "sticky:80", Answer::kYes,
+            "balancing: always the same endpoint for one client address"},
+        Row{"Alias", kLocal, "shop/client", "alias:80", Answer::kDepends, "alias in DNS of x.org"},
+        Row{"EntryByHost", kEntries, "shop/client", "api.example.org:443", Answer::kYes,
+            "endpoint 10.2.0.1, port 8443, outside the mesh"},
+        Row{"EntryOfDns", kEntries, "shop/client", "db.example.org:443", Answer::kYes,
+            "endpoint db.example.org, port 443, looked up in DNS when it is connected to"},
+        Row{"EntryByAddress", kEntries, "shop/client", "10.9.0.1:443", Answer::kYes,
+            "to ServiceEntry shop/api, host api.example.org (10.9.0.1), port 443, resolution "
+            "STATIC"},
+        Row{"EntryByRange", kEntries, "shop/client", "10.10.1.2:443", Answer::kYes,
+            "to ServiceEntry shop/range, host *.range.org (10.10.0.0/16), port 443, resolution "
+            "NONE"},
+        Row{"EntryByWildcard", kEntries, "shop/client", "a.range.org:443", Answer::kYes,
+            "carried as plain text, to the address that the client asked for"},
+        Row{"EntryWithoutThePort", kEntries, "shop/client", "api.example.org:80", Answer::kNo,
+            "refused: the ServiceEntry does not have this port"},
+        Row{"EntryWithoutEndpoints", kEntries, "shop/client", "empty.example.org:443", Answer::kNo,
+            "refused: the ServiceEntry has no endpoint for this port"},
+        Row{"HiddenEntry", kEntries, "outside/stranger", "10.9.0.9:443", Answer::kYes,
+            "to 10.9.0.9, port 443, which the mesh does not know"},
+        Row{"UnknownAddress", "", "shop/client", "8.8.8.8:443", Answer::kYes,
+            "allowed: outboundTrafficPolicy is ALLOW_ANY"},
+        Row{"RegistryOnly", kRegistryOnly, "shop/client", "8.8.8.8:443", Answer::kNo,
+            "refused: outboundTrafficPolicy is REGISTRY_ONLY"},
+        Row{"RegistryOnlyAndKnown", kRegistryOnly, "shop/client", "10.0.0.2:80", Answer::kYes,
+            "endpoint Pod shop/web-1"},
+        Row{"RegistryOnlyByServiceAddress", kRegistryOnly, "shop/client", "10.96.0.1:80",
+            Answer::kYes, "to Service shop/web"},
+        Row{"RegistryOnlyOutsideTheRange", kRegistryOnly + kEntries, "shop/client", "10.10.1.2:22",
+            Answer::kNo, "REGISTRY_ONLY"},
+        Row{"Written", kEntries, "shop/client", "vms:80", Answer::kYes,
+            "endpoint 10.3.0.1, port 81, outside the mesh"},
         Row{"ByHostName", "", "shop/client", "web.shop.svc.cluster.local:80", Answer::kYes,
             "to Service shop/web"}),
     [](const auto& info) { return info.param.name; });
