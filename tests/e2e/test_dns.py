@@ -9,7 +9,7 @@ import threading
 import time
 
 import harness
-from harness import (HERE, PYTHON, Suite, account, client, eventually, in_netns, mesh_namespace, namespace, pod,
+from harness import (HERE, PYTHON, Suite, account, client, eventually, in_netns, mesh_namespace, meta, namespace, pod,
                      runs, server, service)
 
 DNS_PEER = str(HERE / "dns_peer.py")
@@ -114,8 +114,17 @@ class Dns(Suite):
         ips = {name: self.box.ip(name, "mesh") for name in ("db-0", "db-1")}
         found = self.dig("db.mesh.svc.cluster.local", server=self.r1)
         self.assertEqual(self.data(found), sorted(ips.values()))
+        for name, ip in ips.items():
+            self.assertEqual(self.data(self.dig(f"{name}.db.mesh.svc.cluster.local", server=self.r1)), [ip])
         dashed = ips["db-0"].replace(".", "-")
         self.assertEqual(self.data(self.dig(f"{dashed}.db.mesh.svc.cluster.local", server=self.r1)), [ips["db-0"]])
+
+    def test_srv(self):
+        found = self.dig("_tcp-80._tcp.s1.mesh.svc.cluster.local", "SRV", server=self.r1)
+        self.assertEqual(self.data(found), ["0 100 80 s1.mesh.svc.cluster.local."])
+        self.assertIn(f"IN\tA\t{self.vip}", found["text"])
+        found = self.dig("_tcp-80._tcp.db.mesh.svc.cluster.local", "SRV", server=self.r1)
+        self.assertEqual(self.data(found), [f"0 100 8080 db-{i}.db.mesh.svc.cluster.local." for i in (0, 1)])
 
     def test_the_c_library(self):
         done = self.box.exec("c1", "getent", "ahostsv4", "s1")
@@ -125,6 +134,42 @@ class Dns(Suite):
         done = self.box.exec("c1", "getent", "hosts", "nothing.mesh")
         self.assertEqual(done.returncode, 2)
         self.assertTrue(self.box.curl("c1", "http://s1/"))
+
+    def test_external_name(self):
+        out = service("out", "mesh", {}, [], type="ExternalName", externalName="web.example.test")
+        inside = service("inside", "mesh", {}, [], type="ExternalName", externalName="s1.mesh.svc.cluster.local")
+        for made in (out, inside):
+            del made["spec"]["selector"], made["spec"]["ports"]
+        self.box.apply(out, inside)
+        for options in ((), ("+tcp",)):
+            found = eventually(lambda: self.dig("out.mesh.svc.cluster.local", "A", *options, server=self.r1)["answer"])
+            self.assertEqual([record[2] for record in found], ["CNAME", "A"])
+            self.assertEqual(found[0][3], "web.example.test.")
+        self.assertEqual(self.data(self.dig("inside.mesh.svc.cluster.local", server=self.r1)),
+                         [self.vip, "s1.mesh.svc.cluster.local."])
+
+    def test_service_entries_and_wildcards(self):
+        entries = [{"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": meta(name, "mesh"),
+                    "spec": {"hosts": [host], "addresses": addresses, "location": "MESH_EXTERNAL",
+                             "resolution": "STATIC", "endpoints": [{"address": "192.0.2.9"}],
+                             "ports": [{"number": 80, "name": "http", "protocol": "TCP"}]}}
+                   for name, host, addresses in (("api", "api.example.test", ["240.1.0.1"]),
+                                                 ("any", "*.wild.test", ["240.1.0.2"]),
+                                                 ("many", "many.example.test",
+                                                  [f"240.2.0.{i}" for i in range(1, 121)]))]
+        self.box.apply(*entries)
+        eventually(lambda: self.data(self.dig("api.example.test", server=self.r1)) == ["240.1.0.1"])
+        found = self.dig("api.example.test.mesh.svc.cluster.local", server=self.r1)
+        self.assertEqual(self.data(found), ["240.1.0.1", "api.example.test."])
+        eventually(lambda: self.data(self.dig("a.b.wild.test", server=self.r1)) == ["240.1.0.2"])
+        self.assertEqual(self.box.exec("c1", "getent", "ahostsv4", "api.example.test").stdout.split()[0], "240.1.0.1")
+        # Too long for a datagram: cut, and whole over TCP.
+        eventually(lambda: self.data(self.dig("many.example.test", "A", "+tcp", server=self.r1)))
+        for options, most in ((("+noedns", "+ignore"), 29), (("+bufsize=4096", "+ignore"), 75)):
+            cut = self.dig("many.example.test", "A", *options, server=self.r1)
+            self.assertIn("tc", cut["flags"])
+            self.assertLessEqual(len(cut["answer"]), most)
+        self.assertEqual(len(self.dig("many.example.test", server=self.r1)["answer"]), 120)
 
     # What others know.
 
