@@ -206,7 +206,7 @@ Applied delete_named(const Layout& layout, const std::string& kind, const std::s
 }
 
 Result<std::string> kind_of(const std::string& word) {
-  static constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kShort = {{
+  static constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kShort = {{
       {"po", "Pod"},
       {"svc", "Service"},
       {"deploy", "Deployment"},
@@ -219,6 +219,8 @@ Result<std::string> kind_of(const std::string& word) {
       {"ap", "AuthorizationPolicy"},
       {"pa", "PeerAuthentication"},
       {"gtw", "Gateway"},
+      {"se", "ServiceEntry"},
+      {"we", "WorkloadEntry"},
   }};
   const std::string wanted = lower(word);
   for (const auto& [shorthand, kind] : kShort) {

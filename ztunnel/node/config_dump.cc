@@ -50,6 +50,56 @@ void set_application_tunnel(Struct& entry, const learn::ApplicationTunnel& tunne
   if (tunnel.port != 0) set(out, "port", uint32_t{tunnel.port});
 }
 
+const char* name_of(learn::Scope scope) {
+  switch (scope) {
+    case learn::Scope::kRegion:
+      return "Region";
+    case learn::Scope::kZone:
+      return "Zone";
+    case learn::Scope::kSubzone:
+      return "Subzone";
+    case learn::Scope::kNode:
+      return "Node";
+    case learn::Scope::kCluster:
+      return "Cluster";
+    case learn::Scope::kNetwork:
+      return "Network";
+  }
+  return "";
+}
+
+const char* name_of(learn::Balancing::Mode mode) {
+  switch (mode) {
+    case learn::Balancing::Mode::kAnywhere:
+      return "Standard";
+    case learn::Balancing::Mode::kStrict:
+      return "Strict";
+    case learn::Balancing::Mode::kFailover:
+      return "Failover";
+    case learn::Balancing::Mode::kPassthrough:
+      return "Passthrough";
+  }
+  return "";
+}
+
+void set_balancing(Struct& entry, const learn::Balancing& balancing) {
+  Struct& out = *field(entry, "loadBalancer").mutable_struct_value();
+  ListValue& scopes = list(out, "routingPreferences");
+  for (const learn::Scope scope : balancing.scopes) {
+    scopes.add_values()->set_string_value(name_of(scope));
+  }
+  set(out, "mode", name_of(balancing.mode));
+  set(out, "healthPolicy", balancing.unready_too ? "AllowAll" : "OnlyHealthy");
+  if (balancing.client_affinity) set(out, "sessionAffinity", "ClientIP");
+}
+
+void set_locality(Struct& entry, const learn::Locality& locality) {
+  Struct& out = *field(entry, "locality").mutable_struct_value();
+  if (!locality.region.empty()) set(out, "region", locality.region);
+  if (!locality.zone.empty()) set(out, "zone", locality.zone);
+  if (!locality.subzone.empty()) set(out, "subzone", locality.subzone);
+}
+
 Struct workload_entry(const learn::Workload& workload) {
   Struct entry;
   set(entry, "uid", workload.uid);
@@ -67,6 +117,10 @@ Struct workload_entry(const learn::Workload& workload) {
   set(entry, "status", workload.healthy ? "Healthy" : "Unhealthy");
   set(entry, "networkMode", workload.host_network ? "HostNetwork" : "Standard");
   set(entry, "capacity", workload.capacity);
+  set(entry, "hostname", workload.hostname);
+  set(entry, "network", workload.network);
+  set_locality(entry, workload.locality);
+  if (workload.registry_only) set(entry, "outboundTrafficPolicy", "REGISTRY_ONLY");
   if (workload.application_tunnel) set_application_tunnel(entry, *workload.application_tunnel);
   ListValue& addresses = list(entry, "workloadIps");
   for (const IpAddress& ip : workload.addresses) {
@@ -94,6 +148,15 @@ Struct service_entry(const learn::Service& service) {
     vips.add_values()->set_string_value("/" + range.to_string());
   }
   set_ports(entry, "ports", service.ports);
+  set_balancing(entry, service.balancing);
+  if (service.families != learn::IpFamilies::kAny) {
+    set(entry, "ipFamilies",
+        service.families == learn::IpFamilies::kDual ? "Dual"
+        : service.families == learn::IpFamilies::kV4 ? "IPv4"
+                                                     : "IPv6");
+  }
+  if (!service.external_name.empty()) set(entry, "externalName", service.external_name);
+  if (service.only_own_namespace) set(entry, "visibility", "Namespace");
   ListValue& names = list(entry, "subjectAltNames");
   for (const SpiffeId& name : service.subject_alt_names) {
     names.add_values()->set_string_value(name.to_string());

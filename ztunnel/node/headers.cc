@@ -20,6 +20,8 @@ std::string baggage_of(const learn::Workload& workload) {
       workload.workload_name);
   add("service.name", workload.canonical_name);
   add("service.version", workload.canonical_revision);
+  add("cloud.region", workload.locality.region);
+  add("cloud.availability_zone", workload.locality.zone);
   return baggage;
 }
 

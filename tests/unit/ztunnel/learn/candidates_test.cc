@@ -12,7 +12,6 @@ namespace {
 
 constexpr auto kAll = [](const Candidate&) { return true; };
 
-
 std::shared_ptr<Workload> workload(size_t index, std::mt19937& random) {
   auto made = std::make_shared<Workload>();
   made->uid = "w" + std::to_string(index);
