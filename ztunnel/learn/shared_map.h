@@ -13,7 +13,7 @@ namespace weft::learn {
 
 // A hash table whose copies cost next to nothing: they share its parts, of which one is copied when
 // it is first changed after that. So a State of 20 000 workloads of which ten have changed is made
-// by copying ten parts of some 40 entries, not all.
+// by copying ten parts of some ten entries, not all.
 //
 // Values are changed by operator[] only. Making copies and changes belongs to one thread; a copy
 // that nobody changes may be read by any.
@@ -24,8 +24,9 @@ class SharedMap {
  public:
   using mapped_type = Value;
   using value_type = typename Part::value_type;
-  // A mesh of 20 000 workloads has 40 in each, one of a million 2000: 0.1 ms to copy.
-  static constexpr size_t kParts = 512;
+  // A mesh of 20 000 workloads has ten in each, one of a million 500: 0.05 ms to copy. What a copy
+  // costs at least is 16 bytes for each part, 32 KiB.
+  static constexpr size_t kParts = 2048;
 
   class const_iterator {
    public:
@@ -135,9 +136,9 @@ class SharedMap {
   // The upper bits: the lower ones choose the bucket within a part.
   template <class K>
   static size_t index_of(const K& key) {
-    return (Hash{}(key) * 0x9e3779b97f4a7c15ULL) >> 55;
+    return (Hash{}(key) * 0x9e3779b97f4a7c15ULL) >> 53;
   }
-  static_assert(kParts == 1ULL << (64 - 55));
+  static_assert(kParts == 1ULL << (64 - 53));
 
   const Part* part(size_t index) const {
     const auto& owned = table_->value[index];
