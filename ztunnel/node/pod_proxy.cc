@@ -67,6 +67,7 @@ Task<void> PodProxy::serve(Task<void> connection) {
 PodProxy::Guest::~Guest() {
   if (proxy_ == nullptr) return;
   --proxy_->guests_;
+  proxy_->context_.memory.connection_ended(proxy_->context_.loop);
   // May end stop() and with it the proxy: nothing of it is touched after this.
   if (proxy_->stopping_ && proxy_->guests_ == 0) proxy_->quiet_.wake();
 }
@@ -200,13 +201,17 @@ PodProxy::Judged::Judged(PodProxy& proxy, policy::Connection connection,
                          std::vector<tls::CertificateId> certificates)
     : proxy_(proxy), connection_(std::move(connection)), certificates_(std::move(certificates)) {
   proxy_.judged_.insert(this);
+  proxy_.context_.memory.connection_opened();  // one of many in a tunnel, which is one guest
 }
 
 Result<void> PodProxy::Judged::judge(const learn::Workload& own) {
   return authorize_inbound(*proxy_.context_.view.state(), own, connection_);
 }
 
-PodProxy::Judged::~Judged() { proxy_.judged_.erase(this); }
+PodProxy::Judged::~Judged() {
+  proxy_.judged_.erase(this);
+  proxy_.context_.memory.connection_ended(proxy_.context_.loop);
+}
 
 PodProxy::Breakable::Breakable(PodProxy& proxy, std::function<void()> abort,
                                std::function<void()> drain)

@@ -5,6 +5,7 @@
 #include "ztunnel/learn/view.h"
 #include "ztunnel/node/endpoint_memory.h"
 #include "ztunnel/node/handshakes.h"
+#include "ztunnel/node/memory_trimmer.h"
 #include "ztunnel/node/report.h"
 #include "ztunnel/runtime/socket.h"
 #include "ztunnel/runtime/sync.h"
@@ -63,6 +64,7 @@ struct WorkerContext {
   dns::Resolver resolver;
   size_t worker = 0;  // its number, below NodeConfig::workers
   const DnsMetrics* dns_metrics = nullptr;
+  MemoryTrimmer memory = {};
 };
 
 // One pod on one worker: accepts from the pod's listeners and serves what comes. Every worker
@@ -141,7 +143,10 @@ class PodProxy {
   // has left. Held for as long as anything of the proxy is used across an await.
   class Guest {
    public:
-    explicit Guest(PodProxy& proxy) : proxy_(&proxy) { ++proxy.guests_; }
+    explicit Guest(PodProxy& proxy) : proxy_(&proxy) {
+      ++proxy.guests_;
+      proxy.context_.memory.connection_opened();
+    }
     Guest(Guest&& other) noexcept : proxy_(std::exchange(other.proxy_, nullptr)) {}
     Guest& operator=(Guest&&) = delete;
     ~Guest();

@@ -10,7 +10,9 @@ namespace {
 #ifndef WEFT_SANITIZED
 constexpr size_t kClassBytes = 64;
 constexpr size_t kFrameBytesMax = 4096;    // larger frames are rare and go to the heap
-constexpr size_t kFreePerClassMax = 1024;  // what a thread keeps after a burst; the rest goes back
+// What a thread keeps of each class after a burst; the rest goes back. 16 of the largest: as many
+// connections as open and end at once in a busy moment.
+constexpr size_t kFreeBytesPerClassMax = 64 * 1024;
 
 struct FreeFrame {
   FreeFrame* next;
@@ -57,7 +59,7 @@ void free_frame(void* frame, size_t bytes) noexcept {
 #ifndef WEFT_SANITIZED
   if (bytes <= kFrameBytesMax) {
     FreeList& list = free_lists.by_class[class_of(bytes)];
-    if (list.count < kFreePerClassMax) {
+    if (list.count * class_of(bytes) * kClassBytes < kFreeBytesPerClassMax) {
       auto* freed = static_cast<FreeFrame*>(frame);
       freed->next = list.head;
       list.head = freed;
