@@ -1,17 +1,33 @@
 """Thousands of connections at once, for the tests of many.
 
-    crowd.py serve PORT                      tells each client whom it sees, then echoes
+    crowd.py serve PORT                      tells each client whom it sees, then echoes lines; "pour N": sends N MiB
     crowd.py rush HOST PORT TOTAL AT_ONCE    so many connections, so many open at a time; prints as JSON how it went
+    crowd.py pour HOST PORT COUNT MIB        so many open at once, so much received on each, beginning when all are
+                                             open; prints how many seconds that took
 """
 
 import asyncio
 import collections
 import json
+import os
 import resource
 import socket
 import sys
+import threading
+import time
 
 SECONDS = 60
+MIB = 1 << 20
+
+
+def ballast():
+    """A MiB to be sent from where it lies: who serves it is to cost little."""
+    file = os.fdopen(os.memfd_create("ballast"), "r+b")
+    file.truncate(MIB)
+    return file
+
+
+BALLAST = ballast()
 
 
 async def greet(reader, writer):
@@ -19,7 +35,11 @@ async def greet(reader, writer):
         peer = writer.get_extra_info("peername")
         writer.write(f"{peer[0]} {peer[1]}\n".encode())
         while line := await reader.readline():
-            writer.write(line)
+            if not line.startswith(b"pour "):
+                writer.write(line)
+                continue
+            for _ in range(int(line[5:])):
+                await asyncio.get_running_loop().sendfile(writer.transport, BALLAST, 0, MIB)
         writer.close()
     except OSError:
         pass
@@ -74,6 +94,37 @@ class Rush:
                 "port_kept": self.port_kept, "failed": dict(self.failed)}
 
 
+def pour(host, port, count, mib):
+    all_open = threading.Barrier(count + 1, timeout=SECONDS)
+    failed = []
+
+    def one():
+        try:
+            with socket.create_connection((host, port), SECONDS) as connection:
+                connection.makefile().readline()
+                all_open.wait()
+                connection.sendall(f"pour {mib}\n".encode())
+                left, into = mib * MIB, bytearray(MIB)
+                while left > 0:
+                    # Dropped by the kernel, not copied.
+                    got = connection.recv_into(into, min(left, MIB), socket.MSG_TRUNC)
+                    assert got > 0, "an early end"
+                    left -= got
+        except (OSError, AssertionError, threading.BrokenBarrierError) as problem:
+            failed.append(repr(problem))
+            all_open.abort()
+
+    threads = [threading.Thread(target=one) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    all_open.wait()
+    begin = time.monotonic()
+    for thread in threads:
+        thread.join()
+    assert not failed, failed
+    return time.monotonic() - begin
+
+
 def raise_file_limit():
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -84,5 +135,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         asyncio.run(serve(sys.argv[2]))
     else:
-        at = socket.gethostbyname(sys.argv[2])
-        print(json.dumps(asyncio.run(Rush(at, int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])).run())))
+        at, numbers = socket.gethostbyname(sys.argv[2]), map(int, sys.argv[3:])
+        done = pour(at, *numbers) if sys.argv[1] == "pour" else asyncio.run(Rush(at, *numbers).run())
+        print(json.dumps(done))

@@ -21,11 +21,22 @@ bool is_dns_reader(const WorkerContext& context, const learn::Pod& pod) {
   return std::hash<std::string>{}(pod.uid) % context.config.workers == context.worker;
 }
 
+Sharing::Kind kind_of(bool outbound, const Fd& connection) {
+  if (outbound) return Sharing::Kind::kOutbound;
+  const auto target = runtime::local_address(connection.get());
+  const bool is_tunnel = target && target->port == hbone::kHbonePort;
+  return is_tunnel ? Sharing::Kind::kTunnel : Sharing::Kind::kPlain;
+}
+
 }  // namespace
 
 PodProxy::PodProxy(WorkerContext& context, std::shared_ptr<const learn::Pod> pod)
     : context_(context),
-      pool_(context.loop, [this](SocketAddress to) { return dial_tunnel(*this, to); }) {
+      pool_(context.loop, [this](SocketAddress to) { return dial_tunnel(*this, to); }),
+      place_(context.sharings.of(pod->uid), context.worker, context.loop,
+             [this](Sharing::Kind kind, Fd connection) {
+               context_.loop.spawn(serve(kind, std::move(connection)));
+             }) {
   listeners_.push_back(std::make_unique<Listeners>(*this, std::move(pod)));
 }
 
@@ -33,18 +44,18 @@ PodProxy::~PodProxy() { CHECK(guests_ == 0 && breakables_.empty() && judged_.emp
 
 PodProxy::Listeners::Listeners(PodProxy& proxy, std::shared_ptr<const learn::Pod> of)
     : pod(std::move(of)) {
-  const auto accept = [&](learn::ListenerKind kind, Task<void> (*serve)(PodProxy&, Fd)) {
+  const auto accept = [&](learn::ListenerKind kind, bool outbound) {
     const Fd& listener = pod->listener(kind);
     if (!listener) return;
     acceptors.push_back(std::make_unique<runtime::Acceptor>(
-        proxy.context_.loop, listener.get(), [&proxy, serve](Fd connection) {
-          return proxy.serve(serve(proxy, std::move(connection)));
+        proxy.context_.loop, listener.get(), [&proxy, outbound](Fd connection) {
+          return proxy.accepted(outbound, std::move(connection));
         }));
   };
-  accept(learn::ListenerKind::kOutboundV4, serve_outbound);
-  accept(learn::ListenerKind::kOutboundV6, serve_outbound);
-  accept(learn::ListenerKind::kInboundV4, serve_inbound);
-  accept(learn::ListenerKind::kInboundV6, serve_inbound);
+  accept(learn::ListenerKind::kOutboundV4, true);
+  accept(learn::ListenerKind::kOutboundV6, true);
+  accept(learn::ListenerKind::kInboundV4, false);
+  accept(learn::ListenerKind::kInboundV6, false);
   for (const auto kind : {learn::ListenerKind::kDnsV4, learn::ListenerKind::kDnsV6}) {
     const Fd& socket = pod->listener(kind);
     if (!socket || !is_dns_reader(proxy.context_, *pod)) continue;
@@ -59,9 +70,17 @@ void PodProxy::Listeners::stop() {
   for (const auto& acceptor : acceptors) acceptor->stop();
 }
 
-Task<void> PodProxy::serve(Task<void> connection) {
+Task<void> PodProxy::accepted(bool outbound, Fd connection) {
+  const Sharing::Kind kind = kind_of(outbound, connection);
+  place_.accepted(kind, std::move(connection));
+  co_return;
+}
+
+Task<void> PodProxy::serve(Sharing::Kind kind, Fd connection) {
   const Guest guest(*this);
-  co_await std::move(connection);
+  co_await (kind == Sharing::Kind::kOutbound ? serve_outbound(*this, std::move(connection))
+                                             : serve_inbound(*this, std::move(connection)));
+  place_.ended(kind);
 }
 
 PodProxy::Guest::~Guest() {
@@ -95,6 +114,7 @@ Task<void> PodProxy::retire_listeners(Listeners& listeners) {
 Task<void> PodProxy::stop(std::chrono::milliseconds limit, Error reason) {
   stopping_ = true;
   for (const auto& listeners : listeners_) listeners->stop();
+  place_.leave();
   co_await acceptors_.join();  // what they had accepted by now is a guest
   for_each_breakable(&Breakable::drain_);
   if (limit.count() == 0) break_all(reason);

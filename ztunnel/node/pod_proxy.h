@@ -7,6 +7,7 @@
 #include "ztunnel/node/handshakes.h"
 #include "ztunnel/node/memory_trimmer.h"
 #include "ztunnel/node/report.h"
+#include "ztunnel/node/sharing.h"
 #include "ztunnel/runtime/socket.h"
 #include "ztunnel/runtime/sync.h"
 
@@ -63,12 +64,14 @@ struct WorkerContext {
   // pod can do to its own network must not decide where others are sent.
   dns::Resolver resolver;
   size_t worker = 0;  // its number, below NodeConfig::workers
+  Sharings& sharings;
   const DnsMetrics* dns_metrics = nullptr;
   MemoryTrimmer memory = {};
 };
 
-// One pod on one worker: accepts from the pod's listeners and serves what comes. Every worker
-// has one of each pod, so a busy pod may use all cores. Belongs to the worker's thread.
+// One pod on one worker: accepts from the pod's listeners and serves what comes, or what another
+// worker hands over. Every worker has one of each pod, so a busy pod may use all cores. Belongs to
+// the worker's thread.
 class PodProxy {
  public:
   PodProxy(WorkerContext& context, std::shared_ptr<const learn::Pod> pod);
@@ -196,10 +199,12 @@ class PodProxy {
   void reject(Test why);
   void for_each_breakable(std::function<void()> Breakable::* call);
   runtime::Task<void> retire_listeners(Listeners& listeners);
-  runtime::Task<void> serve(runtime::Task<void> connection);  // as a guest
+  runtime::Task<void> accepted(bool outbound, Fd connection);
+  runtime::Task<void> serve(Sharing::Kind kind, Fd connection);  // as a guest
 
   WorkerContext& context_;
   hbone::Pool pool_;
+  Sharing::Place place_;
   std::vector<std::unique_ptr<Listeners>> listeners_;  // the last is the present one
   runtime::TaskScope acceptors_;
   std::set<Breakable*> breakables_;

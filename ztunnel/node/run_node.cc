@@ -148,16 +148,14 @@ Result<NodeConfig> node_config(const Flags& flags) {
   return config;
 }
 
-Result<std::vector<std::unique_ptr<Worker>>> make_workers(const Flags& flags,
-                                                          learn::Learner& learner,
-                                                          telemetry::Registry& metrics,
-                                                          const DnsMetrics& dns_metrics,
-                                                          const NodeConfig& config) {
+Result<std::vector<std::unique_ptr<Worker>>> make_workers(
+    const Flags& flags, learn::Learner& learner, telemetry::Registry& metrics,
+    const DnsMetrics& dns_metrics, const NodeConfig& config, Sharings& sharings) {
   std::vector<std::unique_ptr<Worker>> workers;
   for (size_t number = 0; number < config.workers; ++number) {
     std::unique_ptr<Loop> loop = TRY(make_loop(flags.get("backend")));
     workers.push_back(std::make_unique<Worker>(std::move(loop), learner, metrics.add_shard(),
-                                               dns_metrics, config, number));
+                                               dns_metrics, config, sharings, number));
   }
   return workers;
 }
@@ -233,6 +231,7 @@ Result<void> run(const Flags& flags) {
   const DnsMetrics dns_metrics = DnsMetrics::in(metrics);
   std::unique_ptr<Loop> loop = TRY(make_loop(flags.get("backend")));
   auto learner = TRY(learn::Learner::make(*loop, learner_config(flags, ttl_s)));
+  Sharings sharings(config.workers);
   std::vector<std::unique_ptr<Worker>> workers;
   Endpoints endpoints(*loop, metrics,
                       {.learner = *learner,
@@ -243,7 +242,7 @@ Result<void> run(const Flags& flags) {
   loop->spawn(listen_first(*loop, endpoints, flags.has("takeover"), listening));
   loop->run();
   TRY(std::move(listening));
-  workers = TRY(make_workers(flags, *learner, metrics, dns_metrics, config));
+  workers = TRY(make_workers(flags, *learner, metrics, dns_metrics, config, sharings));
 
   std::vector<std::thread> threads;
   for (const auto& worker : workers) {

@@ -6,7 +6,7 @@ using runtime::Task;
 
 Worker::Worker(std::unique_ptr<runtime::Loop> loop, learn::Learner& learner,
                telemetry::Shard& metrics, const DnsMetrics& dns_metrics, const NodeConfig& config,
-               size_t number)
+               Sharings& sharings, size_t number)
     : loop_(std::move(loop)),
       view_(learner.make_view(*loop_)),
       context_{
@@ -20,6 +20,7 @@ Worker::Worker(std::unique_ptr<runtime::Loop> loop, learn::Learner& learner,
           .local_proxy = [this](const learn::Workload& workload) { return local_proxy(workload); },
           .resolver = dns::Resolver(*loop_, config.resolv_conf),
           .worker = number,
+          .sharings = sharings,
           .dns_metrics = &dns_metrics} {
   loop_->post([this] { view_->observe(this); });
 }

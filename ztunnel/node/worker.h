@@ -20,7 +20,8 @@ namespace weft::node {
 class Worker final : public learn::PodObserver {
  public:
   Worker(std::unique_ptr<runtime::Loop> loop, learn::Learner& learner, telemetry::Shard& metrics,
-         const DnsMetrics& dns_metrics, const NodeConfig& config, size_t number);
+         const DnsMetrics& dns_metrics, const NodeConfig& config, Sharings& sharings,
+         size_t number);
   ~Worker() override;
 
   void run();  // the worker's thread: until request_stop() is done
