@@ -67,6 +67,7 @@ void Enroller::stop() {
     loop_.unschedule(std::exchange(entry->dns_wait, 0));
     entry->changed.wake();
   }
+  moved_.wake();
 }
 
 void Enroller::take_changes(const std::vector<source::Change>& changes) {
@@ -74,10 +75,11 @@ void Enroller::take_changes(const std::vector<source::Change>& changes) {
   index_.apply(changes);
   update_entries();
   drop_orphans();
-  if (started_) return;
-  started_ = true;
-  capturer_.forget_recovered();
-  server_.set_complete();
+  if (!std::exchange(started_, true)) {
+    capturer_.forget_recovered();
+    server_.set_complete();
+  }
+  moved_.wake();
 }
 
 void Enroller::update_entries() {
@@ -101,6 +103,8 @@ void Enroller::update_entries() {
     if (entry->present) {
       tell_mistakes(entry->facts, facts->second);
       entry->facts = facts->second;
+      // The object is told of a new sandbox's address later.
+      if (entry->sandbox) entry->facts.addresses = entry->sandbox->addresses;
     }
     if (is_new) entry->annotated = entry->facts.annotated;
     entry->wanted = entry->present && entry->facts.wanted && !withdrawing_;
@@ -171,9 +175,11 @@ runtime::Task<void> Enroller::drive(std::string uid) {
     entries_.erase(uid);
     if (entries_.empty()) emptied_.wake();
   }
+  moved_.wake();
 }
 
 runtime::Task<Result<void>> Enroller::step(Entry& entry) {
+  if (is_sandbox_over(entry)) release(entry);
   if (!entry.wanted) co_return co_await leave(entry);
   if (entry.held && !is_same_pod(*entry.held, entry.facts)) CO_TRY(co_await leave(entry));
   if (!entry.held) CO_TRY(enter(entry));
@@ -191,7 +197,8 @@ Result<void> Enroller::enter(Entry& entry) {
   if (entry.facts.addresses.empty()) {
     return fail(Code::kNotFound, "the pod has no address yet (status.podIP)");
   }
-  entry.held = TRY(capturer_.capture(entry.facts, wants_dns(entry)));
+  Fd netns = TRY(netns_of(entry));
+  entry.held = TRY(capturer_.capture(entry.facts, std::move(netns), wants_dns(entry)));
   log::info(kTarget)
       .field("pod", entry.facts.ns + "/" + entry.facts.name)
       .field("address", entry.facts.addresses.to_string())
@@ -236,7 +243,7 @@ runtime::Task<Result<void>> Enroller::leave(Entry& entry) {
   if (entry.annotated) CO_TRY(co_await annotate(entry, false));
   if (!entry.held) {
     // Captured by an earlier agent; not found means that there is nothing to let go of.
-    Result<HeldPod> captured = capturer_.find_captured(entry.facts.uid);
+    Result<HeldPod> captured = capturer_.find_captured(entry.facts);
     if (captured) entry.held = std::move(*captured);
   }
   if (entry.held) {
@@ -300,7 +307,7 @@ Result<void> Enroller::check_ztunnel_cgroup(const std::string& cgroup) const {
   std::string part;
   while (std::getline(parts, part, '/')) {
     for (const auto& [uid, entry] : entries_) {
-      if (!entry->wanted || !names_pod(part, uid)) continue;
+      if (!entry->wanted || !names_pod(part, entry->facts.runtime_uid)) continue;
       return fail(Code::kRefused, "it runs in the cgroup of the enrolled pod " + entry->facts.ns +
                                       "/" + entry->facts.name);
     }

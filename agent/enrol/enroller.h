@@ -1,8 +1,10 @@
 #pragma once
 
 #include "agent/enrol/capture.h"
+#include "agent/enrol/cni_server.h"
 #include "agent/enrol/pod_capture.h"
 #include "agent/enrol/pod_facts.h"
+#include "agent/enrol/pod_sandbox.h"
 #include "agent/enrol/zds_server.h"
 #include "agent/source/source.h"
 #include "ztunnel/runtime/loop.h"
@@ -27,6 +29,9 @@ struct EnrollerConfig {
   // How long DNS queries wait for a ztunnel that restarts: more than a restart takes, and less than
   // the 5 s after which glibc asks again, so that its second try reaches the resolver itself.
   std::chrono::milliseconds dns_grace{3'000};
+  // How long a pod's start waits for its object and its capture: less than weft-cni waits
+  // (cni::kPatience), so that the reason reaches the pod's events.
+  std::chrono::milliseconds start_patience{8'000};
 };
 
 struct PodStatus {
@@ -50,9 +55,13 @@ struct PodStatus {
 // DNS: captured while a ztunnel is there that serves the pod's DNS socket; where none comes back in
 // time, queries go to the resolver itself, as before.
 //
+// A pod whose sandbox weft-cni tells of is captured before any of its containers; others by their
+// processes: those that ran before the agent, and those of namespaces that weft-cni does not hold
+// up.
+//
 // Each pod has at most one task, which compares what is wanted with what is, takes one step and
 // looks again; so labels may change at any moment. Belongs to one loop.
-class Enroller final : public ZdsServer::Observer {
+class Enroller final : public ZdsServer::Observer, public CniServer::Handler {
  public:
   Enroller(runtime::Loop& loop, EnrollerConfig config, Capture& capture, source::Source& source,
            IsToBeEnrolled is_to_be_enrolled);
@@ -71,12 +80,18 @@ class Enroller final : public ZdsServer::Observer {
   void ztunnel_left(pid_t pid) override;
   void pod_told(const std::string& uid) override;
 
+  runtime::Task<Result<bool>> sandbox_made(PodSandbox sandbox) override;
+  Result<bool> is_captured(const PodSandbox& sandbox) const override;
+  void sandbox_gone(PodSandbox sandbox) override;
+
  private:
   struct Entry {
     PodFacts facts;
     bool present = true;  // the object exists
     bool wanted = false;
     std::optional<HeldPod> held;
+    std::optional<PodSandbox> sandbox;  // the present one, where weft-cni told of it
+    uint64_t ended_netns = 0;           // of the latest sandbox that has gone
     bool annotated = false;
     // Whether the pod's queries come to its DNS sockets; at first nobody knows: an earlier agent
     // may have seen to it.
@@ -101,6 +116,12 @@ class Enroller final : public ZdsServer::Observer {
   runtime::Task<void> drive(std::string uid);
   runtime::Task<Result<void>> step(Entry& entry);
   Result<void> enter(Entry& entry);
+  Result<Fd> netns_of(const Entry& entry) const;
+  static bool is_sandbox_over(const Entry& entry);
+  void release(Entry& entry);
+  const PodFacts* find_pod(const PodSandbox& sandbox) const;
+  std::optional<Result<bool>> start_state(const PodSandbox& told, PodSandbox& sandbox);
+  std::string why_not_started(const PodSandbox& told) const;
   runtime::Task<Result<void>> leave(Entry& entry);
   bool wants_dns(const Entry& entry) const;
   Result<void> settle_dns(Entry& entry);
@@ -123,6 +144,7 @@ class Enroller final : public ZdsServer::Observer {
   std::map<std::string, std::unique_ptr<Entry>> entries_;  // by uid
   std::map<pid_t, uint64_t> ztunnel_cgroups_;
   runtime::Event emptied_;
+  runtime::Event moved_;  // objects came, or a pod's task has done what it could
   runtime::TaskScope tasks_;
 };
 

@@ -2,7 +2,6 @@
 
 #include "agent/enrol/netlink.h"
 #include "agent/enrol/netns.h"
-#include "agent/enrol/pods.h"
 #include "agent/enrol/recover.h"
 #include "ztunnel/base/log.h"
 
@@ -68,8 +67,7 @@ Result<void> PodCapturer::enter(const HeldPod& pod, const Listeners& listeners) 
                        .scope = pod.scope});
 }
 
-Result<HeldPod> PodCapturer::capture(const PodFacts& pod, bool dns) {
-  Fd netns = TRY(find_pod_netns(pod_cgroups_, pod.uid));
+Result<HeldPod> PodCapturer::capture(const PodFacts& pod, Fd netns, bool dns) {
   HeldPod held{.netns_cookie = TRY(netns_cookie(netns.get())),
                .addresses = pod.addresses,
                .netns = std::move(netns),
@@ -95,11 +93,11 @@ Result<HeldPod> PodCapturer::capture(const PodFacts& pod, bool dns) {
   return held;
 }
 
-Result<HeldPod> PodCapturer::find_captured(const std::string& uid) {
-  Fd netns = TRY(find_pod_netns(pod_cgroups_, uid));
+Result<HeldPod> PodCapturer::find_captured(const PodFacts& pod) {
+  Fd netns = TRY(find_netns(pod));
   const uint64_t cookie = TRY(netns_cookie(netns.get()));
   const std::optional<CapturedPod> present = capture_.find(cookie);
-  if (!present) return fail(Code::kNotFound, "pod " + uid + " is not captured");
+  if (!present) return fail(Code::kNotFound, "pod " + pod.uid + " is not captured");
   return HeldPod{.netns_cookie = cookie,
                  .addresses = present->addresses,
                  .netns = std::move(netns),

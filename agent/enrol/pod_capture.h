@@ -4,6 +4,7 @@
 #include "agent/enrol/listeners.h"
 #include "agent/enrol/pod_addresses.h"
 #include "agent/enrol/pod_facts.h"
+#include "agent/enrol/pods.h"
 #include "agent/enrol/zds_server.h"
 #include "ztunnel/base/fd.h"
 #include "ztunnel/base/result.h"
@@ -42,11 +43,15 @@ class PodCapturer {
   // What was taken back and nobody asked for is closed.
   void forget_recovered() { recovered_.clear(); }
 
-  // kNotFound: the pod has no process, or its interface no address, yet. `dns`: see mark_dns().
-  Result<HeldPod> capture(const PodFacts& pod, bool dns);
+  // `netns`: the pod's. kNotFound: its interface has no address yet. `dns`: see mark_dns().
+  Result<HeldPod> capture(const PodFacts& pod, Fd netns, bool dns);
   // A pod that an earlier agent captured and that is not to be captured any more. kNotFound: it is
   // not captured, or its processes have gone.
-  Result<HeldPod> find_captured(const std::string& uid);
+  Result<HeldPod> find_captured(const PodFacts& pod);
+  // By the pod's processes. kNotFound: it has none yet.
+  Result<Fd> find_netns(const PodFacts& pod) const {
+    return find_pod_netns(pod_cgroups_, pod.runtime_uid);
+  }
   // Changes which new connections are captured; open ones go on as they are.
   Result<void> rescope(HeldPod& pod, compile::CaptureScope scope);
   // Whether datagram sockets that the pod makes from now on are marked. Alone it changes nothing.

@@ -9,6 +9,9 @@ namespace {
 using weft::crd::core::Namespace;
 using weft::crd::core::Pod;
 
+// On the API server's object of a static pod: the pod's uid on its node.
+constexpr const char* kMirrorAnnotation = "kubernetes.io/config.mirror";
+
 bool is_live(const Pod& pod) {
   const std::string& phase = pod.status().phase();
   return phase != "Succeeded" && phase != "Failed";
@@ -37,6 +40,12 @@ PodAddresses addresses_of(const Pod& pod) {
   for (const auto& one : pod.status().podips()) add_address(pod, one.ip(), addresses);
   if (addresses.empty()) add_address(pod, pod.status().podip(), addresses);
   return addresses;
+}
+
+std::string runtime_uid_of(const Pod& pod) {
+  const auto& annotations = pod.metadata().annotations();
+  const auto mirrored = annotations.find(kMirrorAnnotation);
+  return mirrored == annotations.end() ? pod.metadata().uid() : mirrored->second;
 }
 
 std::optional<bool> dns_capture_of(const Pod& pod,
@@ -87,6 +96,7 @@ void PodIndex::rebuild() {
     std::vector<compile::AnnotationMistake> mistakes;
     PodFacts facts{
         .uid = metadata.uid(),
+        .runtime_uid = runtime_uid_of(pod),
         .ns = key.ns,
         .name = key.name,
         .service_account = account.empty() ? "default" : account,

@@ -19,6 +19,9 @@ constexpr const char* kDnsCaptureAnnotation = "ambient.istio.io/dns-capture";
 // What enrolment needs to know of a pod of this node.
 struct PodFacts {
   std::string uid;
+  // As the kubelet and its runtime know it: of a pod from a file on the node (a static pod) the API
+  // server's object has a uid of its own.
+  std::string runtime_uid{};
   std::string ns;
   std::string name;
   std::string service_account;

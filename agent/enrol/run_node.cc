@@ -3,6 +3,7 @@
 #include "agent/compile/compiler.h"
 #include "agent/enrol/capture.h"
 #include "agent/enrol/cgroups.h"
+#include "agent/enrol/cni_server.h"
 #include "agent/enrol/enroller.h"
 #include "agent/enrol/kubelet.h"
 #include "agent/enrol/status.h"
@@ -42,6 +43,9 @@ const std::vector<Flag> kFlags = {
      .value = "PATH",
      .help = "socket of GET /status and /ztunnel/config_dump",
      .kind = Flag::Kind::kRequired},
+    {.name = "cni-socket",
+     .value = "PATH",
+     .help = "socket on which weft-cni asks whether a pod may start; none: pods start unasked"},
     {.name = "bpffs",
      .value = "DIR",
      .help = "where capture is pinned; a bpffs is mounted if it is none",
@@ -108,6 +112,7 @@ class Node {
   std::unique_ptr<Capture> capture_;
   std::unique_ptr<source::Source> source_;
   std::unique_ptr<Enroller> enroller_;
+  std::unique_ptr<CniServer> cni_;
   std::unique_ptr<KubeletProbes> probes_;
   std::unique_ptr<runtime::Acceptor> admin_;
 };
@@ -138,7 +143,12 @@ Result<void> Node::prepare() {
                                                         .open_when_empty = empty_slot == "pass",
                                                         .dns_capture = dns_capture == "on"},
                                          *capture_, *source_, compile::is_to_be_enrolled);
-  TRY(enroller_->listen());
+  TRY(enroller_
+          ->listen());  // fails where another agent serves this node: before cni-socket is taken
+  if (flags_.has("cni-socket")) {
+    cni_ = std::make_unique<CniServer>(loop_, flags_.get("cni-socket"), *enroller_);
+    TRY(cni_->listen());
+  }
   admin_listener_ = TRY(runtime::listen_unix(flags_.get("admin-socket"), 0600));
   admin_ = std::make_unique<runtime::Acceptor>(loop_, admin_listener_.get(), [this](Fd connection) {
     return serve_admin(std::move(connection));
@@ -149,12 +159,14 @@ Result<void> Node::prepare() {
 runtime::Task<void> Node::run() {
   runtime::TaskScope tasks;
   tasks.spawn(enroller_->run());
+  if (cni_) tasks.spawn(cni_->run());
   tasks.spawn(probes_->run());
   tasks.spawn(admin_->run());
   log::info(kTarget).field("node", flags_.get("node")).say("node agent is running");
   co_await wait_for_signal();
   probes_->stop();  // before its link may be taken down
   if (flags_.has("withdraw-on-exit")) co_await enroller_->withdraw_all();
+  if (cni_) cni_->stop();
   enroller_->stop();
   admin_->stop();
   co_await tasks.join();

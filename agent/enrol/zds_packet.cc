@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -35,9 +37,29 @@ std::vector<Fd> take_descriptors(msghdr& message) {
 
 }  // namespace
 
-Result<Packet> receive_packet(int socket) {
+Result<Fd> listen_seqpacket(const std::string& path, int backlog) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) {
+    return fail(Code::kInvalid, "socket path " + path + " is longer than " +
+                                    std::to_string(sizeof(address.sun_path) - 1) + " bytes");
+  }
+  std::memcpy(address.sun_path, path.data(), path.size());
+  Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket) return fail_errno(errno, "making a unix socket");
+  unlink(path.c_str());
+  if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    return fail_errno(errno, "binding " + path);
+  }
+  // Before listen(2) nobody can connect, so there is no moment with a wider mode.
+  if (chmod(path.c_str(), 0600) != 0) return fail_errno(errno, "setting the mode of " + path);
+  if (::listen(socket.get(), backlog) != 0) return fail_errno(errno, "listening on " + path);
+  return socket;
+}
+
+Result<Packet> receive_packet(int socket, size_t bytes_max) {
   Packet packet;
-  packet.bytes.resize(kReadPacketBytesMax);
+  packet.bytes.resize(bytes_max);
   iovec piece{.iov_base = packet.bytes.data(), .iov_len = packet.bytes.size()};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kDescriptorsMax)> control{};
   msghdr message{};
@@ -48,12 +70,12 @@ Result<Packet> receive_packet(int socket) {
   const ssize_t length = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (length < 0) {
     if (errno == EAGAIN || errno == EINTR) return fail(Code::kUnavailable, "no packet yet");
-    return fail_errno(errno, "reading from ztunnel");
+    return fail_errno(errno, "reading a packet");
   }
   packet.descriptors = take_descriptors(message);
-  if (length == 0) return fail(Code::kClosed, "ztunnel closed the connection");
+  if (length == 0) return fail(Code::kClosed, "the peer closed the connection");
   if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
-    return fail(Code::kLimit, "packet is longer than " + std::to_string(kReadPacketBytesMax) +
+    return fail(Code::kLimit, "packet is longer than " + std::to_string(bytes_max) +
                                   " bytes or carries more than " + std::to_string(kDescriptorsMax) +
                                   " descriptors");
   }
@@ -82,7 +104,7 @@ Result<void> send_packet(int socket, std::string_view bytes, std::span<const int
   }
   if (sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return {};
   if (errno == EAGAIN || errno == EINTR) return fail(Code::kUnavailable, "no room for a packet");
-  return fail_errno(errno, "writing to ztunnel");
+  return fail_errno(errno, "writing a packet");
 }
 
 Result<Hello> parse_hello(std::string_view bytes) {

@@ -25,9 +25,13 @@ struct Packet {
   std::vector<Fd> descriptors;
 };
 
+// A listening SOCK_SEQPACKET unix socket of mode 0600, in place of what is there: whoever calls is
+// sure that nobody else serves it.
+Result<Fd> listen_seqpacket(const std::string& path, int backlog);
+
 // From a non-blocking socket. kUnavailable: nothing there yet; kClosed: the peer is gone; kLimit:
 // the packet was longer or carried more descriptors than it may.
-Result<Packet> receive_packet(int socket);
+Result<Packet> receive_packet(int socket, size_t bytes_max = kReadPacketBytesMax);
 // kUnavailable: no room now.
 Result<void> send_packet(int socket, std::string_view bytes, std::span<const int> descriptors);
 

@@ -22,27 +22,6 @@ constexpr const char* kTarget = "zds";
 constexpr size_t kConnectionsMax = 8;
 constexpr std::chrono::milliseconds kAcceptPause{100};  // where descriptors have run out
 
-Result<Fd> listen_seqpacket(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) {
-    return fail(Code::kInvalid, "socket path " + path + " is longer than " +
-                                    std::to_string(sizeof(address.sun_path) - 1) + " bytes");
-  }
-  std::memcpy(address.sun_path, path.data(), path.size());
-  Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket) return fail_errno(errno, "making a unix socket");
-  unlink(path.c_str());  // ours: the lock is held
-  if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    return fail_errno(errno, "binding " + path);
-  }
-  // Before listen(2) nobody can connect, so there is no moment with a wider mode.
-  if (chmod(path.c_str(), 0600) != 0) return fail_errno(errno, "setting the mode of " + path);
-  if (::listen(socket.get(), kConnectionsMax) != 0)
-    return fail_errno(errno, "listening on " + path);
-  return socket;
-}
-
 }  // namespace
 
 ZdsServer::ZdsServer(runtime::Loop& loop, std::string path, Observer& observer, ZdsTiming timing)
@@ -57,7 +36,7 @@ Result<void> ZdsServer::listen() {
   if (flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
     return fail(Code::kRefused, "another agent serves " + path_ + " (it holds " + lock + ")");
   }
-  listener_ = TRY(listen_seqpacket(path_));
+  listener_ = TRY(listen_seqpacket(path_, kConnectionsMax));
   return {};
 }
 
