@@ -219,6 +219,7 @@ H2Stream::State* H2Connection::find(int32_t stream) const {
 
 std::shared_ptr<H2Stream::State> H2Connection::add_stream(int32_t stream) {
   auto state = std::make_shared<StreamState>(loop_.buffers(), link_, stream);
+  state->window_bytes = options_.limits.stream_window_bytes;
   streams_.emplace(stream, state);
   return state;
 }
@@ -287,6 +288,20 @@ void H2Connection::on_data(int32_t id, const Buffer& source, size_t offset, size
   }
   state->incoming.push(source, offset, size);
   touch(*state);
+}
+
+// What the stream's reader has taken.
+void H2Connection::consume(StreamState& stream, size_t bytes) {
+  if (stream.closed) return;
+  const uint32_t most = options_.limits.stream_window_bytes_max;
+  if (stream.window_bytes < most) {
+    stream.read_bytes += bytes;
+    if (stream.read_bytes >= stream.window_bytes) {
+      stream.window_bytes = std::min(2 * stream.window_bytes, most);
+      session_.set_stream_window(stream.id, stream.window_bytes);
+    }
+  }
+  session_.consume_stream(stream.id, bytes);
 }
 
 // Unread bytes have been read, or given up.

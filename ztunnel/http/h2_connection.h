@@ -27,12 +27,12 @@ struct H2Options {
 // One HTTP/2 connection over a stream of bytes: run() reads and writes it until it has ended. One
 // task reads, one writes; what a turn of the loop makes to send leaves in one write.
 //
-// Memory is bounded: a stream that nobody reads holds at most its own window, and all unread bytes
-// together kUnreadBytesMax and a connection window, because past that the connection's own window
-// stays shut.
+// Memory is bounded: a stream that nobody reads holds at most its own window, which is as large as
+// what was read of it before (see H2Limits), and all unread bytes together kUnreadBytesMax and a
+// connection window, because past that the connection's own window stays shut.
 class H2Connection final : private H2Observer {
  public:
-  // Below it no stream can hold up another: it is 16 streams' whole windows.
+  // Below it no stream can hold up another: it is 16 streams' widest windows.
   static constexpr size_t kUnreadBytesMax = 64U << 20;
 
   // Server: a request's headers are there. The stream is the handler's from then on.
@@ -91,6 +91,7 @@ class H2Connection final : private H2Observer {
   void send_last_goaway();
   void end_if_done();
   void give_back(size_t bytes);
+  void consume(StreamState& stream, size_t bytes);
   void reset_unwanted(StreamState& stream);
   void touch(StreamState& stream);
   void settle();

@@ -332,6 +332,12 @@ void H2Session::consume_stream(int32_t stream, size_t bytes) {
   if (!dead_) nghttp2_session_consume_stream(session_, stream, bytes);
 }
 
+void H2Session::set_stream_window(int32_t stream, uint32_t bytes) {
+  if (dead_) return;
+  nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, stream,
+                                        static_cast<int32_t>(bytes));
+}
+
 void H2Session::consume_connection(size_t bytes) {
   if (!dead_) nghttp2_session_consume_connection(session_, bytes);
 }

@@ -23,8 +23,12 @@ namespace weft::http {
 enum class H2Role { kClient, kServer };
 
 struct H2Limits {
+  // A new stream's window; Istio's ztunnel gives 4 MiB at once, which a reader that never reads
+  // would make us hold. Ours doubles with what is read, so it takes a bulk reader 4 MiB to have
+  // them.
+  uint32_t stream_window_bytes = 256U << 10;
+  uint32_t stream_window_bytes_max = 4U << 20;
   // ztunnel's values (reference: ztunnel.md 1.1, 1.2).
-  uint32_t stream_window_bytes = 4U << 20;
   uint32_t connection_window_bytes = 16U << 20;  // four streams' worth: one cannot stall the others
   uint32_t frame_bytes_max = 1U << 20;  // that the peer may send; its payload is taken in pieces
   uint32_t streams_max = 200;           // that the peer may open; 0 on a client
@@ -105,7 +109,8 @@ class H2Session {
   Result<void> submit_response(int32_t stream, const std::vector<Header>& headers, bool end);
   void resume(int32_t stream);  // outgoing_ready() has something now
   void reset(int32_t stream, uint32_t error);
-  void consume_stream(int32_t stream, size_t bytes);  // its window opens by so much
+  void consume_stream(int32_t stream, size_t bytes);       // its window opens by so much
+  void set_stream_window(int32_t stream, uint32_t bytes);  // more than it was
   void consume_connection(size_t bytes);
   void ping(Ping ping);
   void announce_goaway();  // server: a GOAWAY that still lets streams in that are on their way

@@ -84,7 +84,7 @@ std::optional<Buffer> H2Stream::take_ready() {
   if (state.aborted || state.incoming.empty()) return std::nullopt;
   Buffer first = state.incoming.pop();
   if (H2Connection* connection = state.connection(); connection != nullptr) {
-    if (!state.closed) connection->session_.consume_stream(state.id, first.size());
+    connection->consume(state, first.size());
     connection->give_back(first.size());
   }
   return first;

@@ -22,13 +22,15 @@ struct H2Stream::State {
   std::vector<Header> trailers;
   bool has_headers = false;
   bool peer_ended = false;
-  bool we_ended = false;   // nothing follows `outgoing`
-  bool responded = false;  // server
-  bool aborted = false;    // by us
-  bool end_sent = false;   // what we ended is sent
-  bool unwanted = false;   // by its holder: reset once what we ended is sent
-  bool closed = false;     // HTTP/2 knows it no more
-  bool touched = false;    // is in the connection's list
+  bool we_ended = false;      // nothing follows `outgoing`
+  bool responded = false;     // server
+  bool aborted = false;       // by us
+  bool end_sent = false;      // what we ended is sent
+  bool unwanted = false;      // by its holder: reset once what we ended is sent
+  bool closed = false;        // HTTP/2 knows it no more
+  bool touched = false;       // is in the connection's list
+  uint32_t window_bytes = 0;  // that the peer may be ahead of our reader
+  size_t read_bytes = 0;      // until window_bytes is the most there is
   std::optional<Error> error;
   ByteQueue incoming;
   ByteQueue outgoing;

@@ -115,7 +115,7 @@ Task<void> facts(HboneInteropTest& test) {
                     HasSubstr("\"server_names\": []"),
                     HasSubstr("\"identities\": [\"" + kOurs + "\"]"), HasSubstr("AES_256_GCM")));
   // RFC 9113, 6.5.2: push off, windows, frames, header lists. Not what only a server says.
-  EXPECT_THAT(seen, HasSubstr("\"event\": \"settings\", \"values\": {\"2\": 0, \"4\": 4194304, "
+  EXPECT_THAT(seen, HasSubstr("\"event\": \"settings\", \"values\": {\"2\": 0, \"4\": 262144, "
                               "\"5\": 1048576, \"6\": 16384}"));
   EXPECT_THAT(seen, HasSubstr("\"delta\": " + std::to_string((16 << 20) - 65535)));
   EXPECT_THAT(seen, HasSubstr("[[\":method\", \"CONNECT\"], [\":authority\", \"[fd00::7]:7\"], "
@@ -323,7 +323,7 @@ Task<void> echoes(HboneInteropTest& test) {
                               "\"service.name=weft\"]]"));
   EXPECT_THAT(said, HasSubstr("\"same\": true, \"statuses\": [\"200\"]"));
   EXPECT_THAT(said, HasSubstr("\"identities\": [\"" + kOurs + "\"]"));
-  EXPECT_THAT(said, HasSubstr("\"settings\": {\"3\": 200, \"4\": 4194304, \"5\": 1048576, "
+  EXPECT_THAT(said, HasSubstr("\"settings\": {\"3\": 200, \"4\": 262144, \"5\": 1048576, "
                               "\"6\": 65536}"));
   EXPECT_THAT(said, HasSubstr("\"alpn\": \"h2\""));
   EXPECT_THAT(said, HasSubstr("\"version\": \"TLSv1.3\""));

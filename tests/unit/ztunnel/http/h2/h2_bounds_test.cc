@@ -59,14 +59,13 @@ Task<void> stalled_reader(H2BoundsTest& test) {
   pouring.spawn(pour(*test.loop, *poured, taken));
   // Others go on, many windows' worth of them.
   for (uint32_t i = 0; i < 4; ++i) co_await round_trip(*test.loop, *pair.client, 8U << 20, i);
-  constexpr size_t kWindow = 4U << 20;
-  EXPECT_GE(taken, kWindow);
-  EXPECT_LE(taken, kWindow + H2Stream::kOutgoingBytesMax + 3 * BufferPool::kBufferBytes);
+  const size_t window = H2Limits().stream_window_bytes;
+  EXPECT_GE(taken, window);
+  EXPECT_LE(taken, window + H2Stream::kOutgoingBytesMax + 3 * BufferPool::kBufferBytes);
   // The stalled stream's window, packed; and what its writer may be ahead.
-  constexpr size_t kStorages =
-      (kWindow + ByteQueue::kSharedBytesMax + H2Stream::kOutgoingBytesMax) /
-      BufferPool::kBufferBytes;
-  EXPECT_LE(test.loop->buffers().in_use(), 2 * kStorages);
+  const size_t storages = (window + ByteQueue::kSharedBytesMax + H2Stream::kOutgoingBytesMax) /
+                          BufferPool::kBufferBytes;
+  EXPECT_LE(test.loop->buffers().in_use(), 2 * storages);
 
   // Once it is read, it flows.
   const std::string chunk = pattern(BufferPool::kBufferBytes, 9);
@@ -82,12 +81,50 @@ Task<void> stalled_reader(H2BoundsTest& test) {
 }
 TEST_P(H2BoundsTest, AStalledReaderHoldsItsWindowAndStallsNobody) { run(stalled_reader(*this)); }
 
+// Its window grows with what it reads: then it holds as much.
+Task<void> stalled_after_much(H2BoundsTest& test) {
+  Streams theirs;
+  H2Pair pair(*test.loop, test.ends(), hand_over(theirs));
+  std::unique_ptr<H2Stream> ours = open_stream(*pair.client);
+  EXPECT_TRUE((co_await ours->wait_headers()).has_value());
+  runtime::TaskScope pouring;
+  size_t taken = 0;
+  pouring.spawn(pour(*test.loop, *ours, taken));
+  size_t read = 0;
+  size_t window = H2Limits().stream_window_bytes;
+  const size_t most = H2Limits().stream_window_bytes_max;
+  for (size_t reads = 0; reads <= 2 * most; window = std::min(2 * window, most)) {
+    co_await test.turns(200);
+    EXPECT_GE(taken, read + window);
+    EXPECT_LE(taken, read + window + H2Stream::kOutgoingBytesMax + 2 * BufferPool::kBufferBytes);
+    for (reads = std::max(2 * reads, window); read < reads;) {
+      const Result<Buffer> bytes = co_await theirs.at(0)->read();
+      EXPECT_TRUE(bytes && !bytes->empty());
+      read += bytes->size();
+    }
+  }
+  ours->abort();
+  co_await pouring.join();
+  ours.reset();
+  theirs.clear();
+  co_await pair.drain_and_join();
+}
+TEST_P(H2BoundsTest, AReaderThatStopsLaterHoldsAsMuchAsItHasRead) {
+  run(stalled_after_much(*this));
+}
+
+H2Options wide() {
+  H2Options options;
+  options.limits.stream_window_bytes = options.limits.stream_window_bytes_max;
+  return options;
+}
+
 // So many stalled streams that the connection's own window must close.
 Task<void> many_stalled_readers(H2BoundsTest& test) {
   constexpr size_t kStreams = 40;  // of 4 MiB: 160 MiB
   Streams theirs;
   Streams ours;
-  H2Pair pair(*test.loop, test.ends(), hand_over(theirs));
+  H2Pair pair(*test.loop, test.ends(), hand_over(theirs), {}, wide());
   runtime::TaskScope pouring;
   std::vector<size_t> taken(kStreams);
   for (size_t i = 0; i < kStreams; ++i) {
@@ -159,7 +196,7 @@ TEST_P(H2BoundsTest, TinyWritesDoNotPinABufferEach) { run(tiny_writes(*this)); }
 
 Task<void> unread_and_dropped(H2BoundsTest& test) {
   Streams theirs;
-  H2Pair pair(*test.loop, test.ends(), hand_over(theirs));
+  H2Pair pair(*test.loop, test.ends(), hand_over(theirs), {}, wide());
   // Many times the unread bound in streams that are dropped unread, some reset by either side, some
   // after the peer's end.
   for (int i = 0; i < 60; ++i) {

@@ -105,7 +105,7 @@ TEST_F(H2SessionTest, SaysItsSettingsAndWindowsFirst) {
   EXPECT_EQ(frames[0].type, FrameType::kSettings);
   using testing::big_endian;
   EXPECT_THAT(frames[0].payload, HasSubstr(big_endian(3, 2) + big_endian(200, 4)));
-  EXPECT_THAT(frames[0].payload, HasSubstr(big_endian(4, 2) + big_endian(4U << 20, 4)));
+  EXPECT_THAT(frames[0].payload, HasSubstr(big_endian(4, 2) + big_endian(256U << 10, 4)));
   EXPECT_THAT(frames[0].payload, HasSubstr(big_endian(6, 2) + big_endian(64U << 10, 4)));
   EXPECT_EQ(frames[1].type, FrameType::kWindowUpdate);
   EXPECT_EQ(frames[1].payload, big_endian((16U << 20) - 65535, 4));
@@ -329,12 +329,28 @@ TEST_F(H2SessionTest, WindowsOpenOnlyByWhatIsConsumed) {
   ASSERT_TRUE(feed(headers_frame(1, kConnect)).has_value());
   produce_all();
   const std::string chunk(16384, 'x');
-  for (int i = 0; i < 200; ++i) ASSERT_TRUE(feed(frame(FrameType::kData, 0, 1, chunk)));
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(feed(frame(FrameType::kData, 0, 1, chunk)));
   EXPECT_TRUE(of_type(parse_frames(produce_all()), FrameType::kWindowUpdate).empty());
-  server.consume_stream(1, 200 * chunk.size());
+  server.consume_stream(1, 10 * chunk.size());
   const auto updates = of_type(parse_frames(produce_all()), FrameType::kWindowUpdate);
   ASSERT_EQ(updates.size(), 1U);
   EXPECT_EQ(updates[0].stream, 1U);
+}
+
+TEST_F(H2SessionTest, AWindowIsMadeWider) {
+  open();
+  ASSERT_TRUE(feed(headers_frame(1, kConnect)).has_value());
+  produce_all();
+  const size_t window = H2Limits().stream_window_bytes;
+  server.set_stream_window(1, 2 * window);
+  const auto updates = of_type(parse_frames(produce_all()), FrameType::kWindowUpdate);
+  ASSERT_EQ(updates.size(), 1U);
+  EXPECT_EQ(updates[0].payload, testing::big_endian(static_cast<uint32_t>(window), 4));
+  const std::string chunk(16384, 'x');
+  for (size_t sent = 0; sent < 2 * window; sent += chunk.size()) {
+    ASSERT_TRUE(feed(frame(FrameType::kData, 0, 1, chunk)));
+  }
+  EXPECT_EQ(seen.data[1].size(), 2 * window);
 }
 
 TEST_F(H2SessionTest, MoreThanTheWindowIsAFlowControlError) {
@@ -342,11 +358,14 @@ TEST_F(H2SessionTest, MoreThanTheWindowIsAFlowControlError) {
   ASSERT_TRUE(feed(headers_frame(1, kConnect)).has_value());
   produce_all();
   const std::string chunk(16384, 'x');
-  for (int i = 0; i <= 256; ++i) ASSERT_TRUE(feed(frame(FrameType::kData, 0, 1, chunk)));
+  const size_t window = H2Limits().stream_window_bytes;
+  for (size_t sent = 0; sent <= window; sent += chunk.size()) {
+    ASSERT_TRUE(feed(frame(FrameType::kData, 0, 1, chunk)));
+  }
   const std::vector<RawFrame> answer = parse_frames(produce_all());
   EXPECT_EQ(of_type(answer, FrameType::kReset).size() + of_type(answer, FrameType::kGoaway).size(),
             1U);
-  EXPECT_LE(seen.data[1].size(), (4U << 20) + chunk.size());
+  EXPECT_LE(seen.data[1].size(), window + chunk.size());
 }
 
 // What each of these does to one stream, the connection survives.
