@@ -46,21 +46,52 @@ grpc::Status status_of(const Error& error) {
 grpc::ServerUnaryReactor* CaService::CreateCertificate(grpc::CallbackServerContext* context,
                                                        const IstioCertificateRequest* request,
                                                        IstioCertificateResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto caller = xds::caller_of(context->client_metadata(), *verifier_);
+  const Call call{context, request, response, context->DefaultReactor()};
+  auto token = xds::bearer_of(context->client_metadata());
+  if (!token) {
+    finish(call, Fail(std::move(token.error())));
+  } else {
+    authenticator_->authenticate(
+        std::move(*token), [this, call](Result<identity::Caller> caller) { finish(call, caller); });
+  }
+  return call.reactor;
+}
+
+void CaService::finish(const Call& call, const Result<identity::Caller>& caller) {
   const grpc::Status status =
-      caller ? create(*caller, *request, *response)
-             : grpc::Status(grpc::StatusCode::UNAUTHENTICATED, caller.error().to_string());
+      caller ? create(*caller, *call.request, *call.response) : xds::refusal_of(caller.error());
   if (!status.ok()) {
     ++refused_;
     log::warn("ca")
         .field("node", caller ? caller->node : "")
-        .field("peer", context->peer())
+        .field("subject", caller ? caller->subject : "")
+        .field("peer", call.context->peer())
         .field("reason", status.error_message())
         .say("a certificate was refused");
   }
-  reactor->Finish(status);
-  return reactor;
+  call.reactor->Finish(status);
+}
+
+// A node proxy may ask for what its node runs, whoever else only for itself.
+grpc::Status CaService::authorize(const identity::Caller& caller, const SpiffeId& identity) const {
+  if (!caller.is_node_proxy) {
+    if (caller.subject == identity::subject_of(identity.ns, identity.service_account)) {
+      return grpc::Status::OK;
+    }
+    return {grpc::StatusCode::PERMISSION_DENIED,
+            caller.subject + " is no node proxy, so it may not ask for " + identity.to_string() +
+                ": is its account in --trusted-node-accounts?"};
+  }
+  switch (placement_of_(caller.node, identity)) {
+    case Placement::kNotKnownYet:
+      return {grpc::StatusCode::UNAVAILABLE, "control does not know the mesh yet: ask again"};
+    case Placement::kElsewhere:
+      return {grpc::StatusCode::PERMISSION_DENIED,
+              "node " + caller.node + " does not run a pod with identity " + identity.to_string()};
+    case Placement::kHere:
+      break;
+  }
+  return grpc::Status::OK;
 }
 
 grpc::Status CaService::create(const identity::Caller& caller,
@@ -71,15 +102,7 @@ grpc::Status CaService::create(const identity::Caller& caller,
   if (request.validity_duration() < 0) {
     return invalid("validity_duration: expected seconds, not less than 0");
   }
-  switch (placement_of_(caller.node, *identity)) {
-    case Placement::kNotKnownYet:
-      return {grpc::StatusCode::UNAVAILABLE, "control does not know the mesh yet: ask again"};
-    case Placement::kElsewhere:
-      return {grpc::StatusCode::PERMISSION_DENIED,
-              "node " + caller.node + " does not run a pod with identity " + identity->to_string()};
-    case Placement::kHere:
-      break;
-  }
+  if (grpc::Status status = authorize(caller, *identity); !status.ok()) return status;
   std::chrono::seconds lifetime(request.validity_duration());
   if (lifetime == std::chrono::seconds::zero()) lifetime = kLifetimeDefault;
   auto chain = authority_.sign(request.csr(), *identity, lifetime);

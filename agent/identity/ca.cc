@@ -68,13 +68,7 @@ Result<Root> make_root(const RootFiles& files, const Fd& folder, const std::stri
                        TimePoint now) {
   Root root;
   root.key = TRY(generate_p256());
-  CertificateSpec spec;
-  spec.organization = trust_domain;
-  spec.common_name = "Weft root CA";
-  spec.is_authority = true;
-  spec.not_before = now - Authority::kClockSkew;
-  spec.not_after = now + Authority::kRootLifetime;
-  root.certificate = TRY(make_certificate(spec, root.key.get(), nullptr, root.key.get()));
+  root.certificate = TRY(make_root_certificate(root.key.get(), trust_domain, now));
 
   TRY(remove_if_there(files.new_key()));
   TRY(remove_if_there(files.new_certificate()));

@@ -1,5 +1,6 @@
 #include "agent/identity/certificate.h"
 
+#include "agent/identity/ca.h"
 #include "ztunnel/base/ip.h"
 
 #include <algorithm>
@@ -141,6 +142,17 @@ Result<CertificatePtr> make_certificate(const CertificateSpec& spec, EVP_PKEY* p
     return Fail(broken("signing a certificate"));
   }
   return certificate;
+}
+
+Result<CertificatePtr> make_root_certificate(EVP_PKEY* key, const std::string& trust_domain,
+                                             TimePoint now) {
+  CertificateSpec spec;
+  spec.organization = trust_domain;
+  spec.common_name = "Weft root CA";
+  spec.is_authority = true;
+  spec.not_before = now - Authority::kClockSkew;
+  spec.not_after = now + Authority::kRootLifetime;
+  return make_certificate(spec, key, nullptr, key);
 }
 
 Result<TimePoint> not_before_of(const X509* certificate) {

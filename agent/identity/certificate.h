@@ -27,6 +27,10 @@ struct CertificateSpec {
 Result<CertificatePtr> make_certificate(const CertificateSpec& spec, EVP_PKEY* public_key,
                                         const X509* issuer, EVP_PKEY* issuer_key);
 
+// A self-signed root: Authority::kRootLifetime from `now` on.
+Result<CertificatePtr> make_root_certificate(EVP_PKEY* key, const std::string& trust_domain,
+                                             TimePoint now);
+
 Result<TimePoint> not_before_of(const X509* certificate);
 Result<TimePoint> not_after_of(const X509* certificate);
 

@@ -29,14 +29,6 @@ bool is_name(std::string_view name) {
   });
 }
 
-bool is_subject(std::string_view subject) {
-  if (!subject.starts_with(kSubjectPrefix)) return false;
-  subject.remove_prefix(kSubjectPrefix.size());
-  const size_t colon = subject.find(':');
-  return colon != std::string_view::npos && is_name(subject.substr(0, colon)) &&
-         is_name(subject.substr(colon + 1));
-}
-
 // A JSON object without repeated keys: two readers must not see two different tokens.
 struct Json {
   simdjson::dom::parser parser;
@@ -121,6 +113,44 @@ Result<void> check_signature(std::string_view input, std::string_view raw, EVP_P
 
 }  // namespace
 
+std::string subject_of(std::string_view ns, std::string_view service_account) {
+  return std::string(kSubjectPrefix) + std::string(ns) + ":" + std::string(service_account);
+}
+
+bool is_service_account(std::string_view subject) {
+  if (!subject.starts_with(kSubjectPrefix)) return false;
+  subject.remove_prefix(kSubjectPrefix.size());
+  const size_t colon = subject.find(':');
+  return colon != std::string_view::npos && is_name(subject.substr(0, colon)) &&
+         is_name(subject.substr(colon + 1));
+}
+
+Result<TokenClaims> peek_claims(std::string_view token) {
+  if (token.size() > kTokenBytesMax) return refuse("too long");
+  const size_t first = token.find('.');
+  const size_t second = first == std::string_view::npos ? first : token.find('.', first + 1);
+  if (second == std::string_view::npos) return refuse("malformed");
+  const auto payload = decode_base64url(token.substr(first + 1, second - first - 1));
+  if (!payload) return refuse("malformed");
+  Json json;
+  if (!json.parse(*payload)) return refuse("malformed claims");
+  TokenClaims claims;
+  if (const auto expires = json.time("exp")) {
+    claims.expires = std::chrono::system_clock::from_time_t(*expires);
+  } else if (json.has("exp")) {
+    return refuse("malformed expiry");
+  }
+  claims.is_for_us = names_audience(json);
+  return claims;
+}
+
+std::string fingerprint_of(std::string_view token) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  EVP_Digest(token.data(), token.size(), digest, &size, EVP_sha256(), nullptr);
+  return {reinterpret_cast<const char*>(digest), size};
+}
+
 Result<std::string> sign_jwt(std::string_view header, std::string_view payload, EVP_PKEY* key) {
   const std::string input = encode_base64url(header) + "." + encode_base64url(payload);
   const DigestPtr digest(EVP_MD_CTX_new());
@@ -173,11 +203,13 @@ Result<Caller> read_claims(std::string_view payload, std::chrono::system_clock::
   }
   if (!names_audience(json)) return refuse("wrong audience");
   const auto subject = json.text("sub");
-  if (!subject || !is_subject(*subject)) return refuse("subject is no service account");
+  if (!subject || !is_service_account(*subject)) return refuse("subject is no service account");
   const auto node = json.text(kNodeClaim);
   if (!node || !is_name(*node)) return refuse("names no node");
-  return Caller{std::string(*node), std::string(*subject),
-                std::chrono::system_clock::from_time_t(*expires)};
+  return Caller{.node = std::string(*node),
+                .subject = std::string(*subject),
+                .expires = std::chrono::system_clock::from_time_t(*expires),
+                .is_node_proxy = true};
 }
 
 Result<std::string> write_claims(const Caller& caller, std::chrono::system_clock::time_point now,
@@ -185,7 +217,7 @@ Result<std::string> write_claims(const Caller& caller, std::chrono::system_clock
   if (!is_name(caller.node)) {
     return fail(Code::kInvalid, "expected a node's name, got \"" + caller.node + "\"");
   }
-  if (!is_subject(caller.subject)) {
+  if (!is_service_account(caller.subject)) {
     return fail(Code::kInvalid, "expected system:serviceaccount:<namespace>:<name>, got \"" +
                                     caller.subject + "\"");
   }

@@ -4,7 +4,9 @@
 #include "ztunnel/base/result.h"
 
 #include <chrono>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -15,17 +17,43 @@ struct Caller {
   std::string node;                                 // the node it runs on
   std::string subject;                              // "system:serviceaccount:<ns>:<name>"
   std::chrono::system_clock::time_point expires{};  // set by a verifier
+  // A node proxy: it may ask for whatever runs on its node. Others may ask for themselves only.
+  bool is_node_proxy = false;
 };
 
-// Checks bearer tokens. Thread-safe.
-class TokenVerifier {
+// Finds out who shows a bearer token, where need be by asking somebody else. Thread-safe.
+class Authenticator {
  public:
-  virtual ~TokenVerifier() = default;
-  // kRefused with the reason: malformed, wrong signature, expired, wrong audience.
+  using Done = std::move_only_function<void(Result<Caller>)>;
+  virtual ~Authenticator() = default;
+  // Calls `done` once, before it returns or later, on any thread. kRefused with the reason:
+  // malformed, wrong signature, expired, wrong audience. kUnavailable: nobody could be asked.
+  virtual void authenticate(std::string token, Done done) const = 0;
+};
+
+// Checks bearer tokens by what it has itself. Thread-safe.
+class TokenVerifier : public Authenticator {
+ public:
   virtual Result<Caller> verify(std::string_view token) const = 0;
+  void authenticate(std::string token, Done done) const final { done(verify(token)); }
 };
 
 constexpr std::string_view kTokenAudience = "istio-ca";
+
+// "system:serviceaccount:<ns>:<name>"
+std::string subject_of(std::string_view ns, std::string_view service_account);
+// Whether it is of that form.
+bool is_service_account(std::string_view subject);
+
+// What a token says of itself, whether it is true or not: for a token that an API server has
+// accepted, or to spare it one that it never would. kRefused: malformed.
+struct TokenClaims {
+  std::optional<std::chrono::system_clock::time_point> expires;
+  bool is_for_us = false;  // its audience is kTokenAudience
+};
+Result<TokenClaims> peek_claims(std::string_view token);
+// SHA-256: what a token is remembered by.
+std::string fingerprint_of(std::string_view token);
 
 // Tokens as signed JWTs (ES256), for where there is no TokenReview: the sandbox. Claims: aud, sub,
 // exp, iat and "weft.io/node". The signer's key is a PEM file (0600), the verifier's its public

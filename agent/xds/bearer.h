@@ -2,16 +2,20 @@
 
 #include "agent/identity/token.h"
 
+#include <grpcpp/support/status.h>
 #include <grpcpp/support/string_ref.h>
 
 #include <map>
+#include <string>
 
 namespace weft::xds {
 
-// Who calls, by the one "authorization: Bearer <token>" in a call's metadata. kRefused with the
+// The token of the one "authorization: Bearer <token>" in a call's metadata. kRefused with the
 // reason.
-Result<identity::Caller> caller_of(
-    const std::multimap<grpc::string_ref, grpc::string_ref>& metadata,
-    const identity::TokenVerifier& verifier);
+Result<std::string> bearer_of(const std::multimap<grpc::string_ref, grpc::string_ref>& metadata);
+
+// How a caller hears that it was not authenticated: UNAUTHENTICATED, or UNAVAILABLE where it may
+// try again with the same token.
+grpc::Status refusal_of(const Error& error);
 
 }  // namespace weft::xds

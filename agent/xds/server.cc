@@ -86,14 +86,14 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     Impl& impl_;
   };
 
-  explicit Impl(std::shared_ptr<const identity::TokenVerifier> token_verifier)
-      : verifier(std::move(token_verifier)), service(*this) {}
+  explicit Impl(std::shared_ptr<const identity::Authenticator> who)
+      : authenticator(std::move(who)), service(*this) {}
 
   Reactor* accept(grpc::CallbackServerContext* context);
   std::vector<std::shared_ptr<Stream>> pin_all();  // `mutex` is held
   void pump_and_unpin(const std::vector<std::shared_ptr<Stream>>& pinned);
 
-  const std::shared_ptr<const identity::TokenVerifier> verifier;
+  const std::shared_ptr<const identity::Authenticator> authenticator;
   Service service;
 
   mutable std::mutex mutex;
@@ -110,9 +110,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
 // One subscriber. Owned by Impl::streams until gRPC is done with it.
 class Server::Impl::Stream final : public Reactor, public std::enable_shared_from_this<Stream> {
  public:
-  Stream(std::shared_ptr<Impl> impl, grpc::CallbackServerContext* context, identity::Caller caller)
-      : impl_(std::move(impl)), context_(context), token_expires_(caller.expires) {
-    info_.node = std::move(caller.node);
+  Stream(std::shared_ptr<Impl> impl, grpc::CallbackServerContext* context)
+      : impl_(std::move(impl)), context_(context) {
     info_.peer = context->peer();
   }
 
@@ -147,14 +146,28 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
   }
   void OnCancel() override { end(grpc::Status::CANCELLED); }
   void OnDone() override {
-    log::info("xds").field("node", info_.node).field("peer", info_.peer).say("node disconnected");
+    if (is_admitted_) {
+      log::info("xds").field("node", info_.node).field("peer", info_.peer).say("node disconnected");
+    }
     const std::shared_ptr<Impl> impl = impl_;
     std::shared_ptr<Stream> self = shared_from_this();  // the last reference, released outside
     const std::scoped_lock lock(impl->mutex);
     std::erase(impl->streams, self);
   }
 
-  void begin() { StartRead(&request_); }
+  // Begins, or ends, by what is known now of who calls. The caller gives a pin away.
+  void admit(Result<identity::Caller> caller) {
+    if (caller && !caller->is_node_proxy) {
+      refuse(
+          {grpc::StatusCode::PERMISSION_DENIED,
+           caller->subject + " is no node proxy: the account is not in --trusted-node-accounts"});
+    } else if (!caller) {
+      refuse(refusal_of(caller.error()));
+    } else {
+      begin(std::move(*caller));
+    }
+    unpin();
+  }
 
   // Sends what is due, if nothing is being written. The caller holds a pin, not the mutex.
   void pump() {
@@ -222,6 +235,7 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
     is_ending_ = true;
   }
   Subscription& subscription() { return subscription_; }
+  bool is_admitted() const { return is_admitted_; }
   std::chrono::system_clock::time_point token_expires() const { return token_expires_; }
   Subscriber info() const {
     Subscriber info = info_;
@@ -233,6 +247,25 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
   bool is_ending() const {
     const std::scoped_lock lock(impl_->mutex);
     return is_ending_;
+  }
+
+  void begin(identity::Caller caller) {
+    {
+      const std::scoped_lock lock(impl_->mutex);
+      info_.node = std::move(caller.node);
+      token_expires_ = caller.expires;
+      is_admitted_ = true;
+      if (is_ending_) return;
+    }
+    log::info("xds").field("node", info_.node).field("peer", info_.peer).say("node connected");
+    StartRead(&request_);
+  }
+  void refuse(const grpc::Status& status) {
+    log::warn("xds")
+        .field("peer", info_.peer)
+        .field("reason", status.error_message())
+        .say("a subscriber was refused");
+    end(status);
   }
 
   grpc::Status handle(const DeltaDiscoveryRequest& request) {
@@ -262,13 +295,15 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
 
   const std::shared_ptr<Impl> impl_;
   grpc::CallbackServerContext* const context_;
-  const std::chrono::system_clock::time_point token_expires_;
   DeltaDiscoveryRequest request_;    // of the one read that is outstanding
   DeltaDiscoveryResponse response_;  // of the one write, while is_writing_
 
   // Guarded by impl_->mutex.
   Subscription subscription_;
-  Subscriber info_;  // node and peer never change
+  Subscriber info_;  // node, once admitted, and peer never change
+  std::chrono::system_clock::time_point token_expires_ =
+      std::chrono::system_clock::time_point::max();
+  bool is_admitted_ = false;  // it is known who calls
   grpc::Status status_;
   size_t pins_ = 0;
   bool is_writing_ = false;
@@ -277,15 +312,15 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
 };
 
 Reactor* Server::Impl::accept(grpc::CallbackServerContext* context) {
-  auto caller = caller_of(context->client_metadata(), *verifier);
-  if (!caller) {
+  auto token = bearer_of(context->client_metadata());
+  if (!token) {
     log::warn("xds")
         .field("peer", context->peer())
-        .field("reason", caller.error().to_string())
+        .field("reason", token.error().to_string())
         .say("a subscriber was refused");
-    return new Refusal({grpc::StatusCode::UNAUTHENTICATED, caller.error().to_string()});
+    return new Refusal(refusal_of(token.error()));
   }
-  auto stream = std::make_shared<Stream>(shared_from_this(), context, *caller);
+  auto stream = std::make_shared<Stream>(shared_from_this(), context);
   {
     const std::scoped_lock lock(mutex);
     if (is_shut_down) {
@@ -297,11 +332,10 @@ Reactor* Server::Impl::accept(grpc::CallbackServerContext* context) {
     streams.push_back(stream);
     stream->pin();
   }
-  log::info("xds").field("node", caller->node).field("peer", context->peer()).say("node connected");
-  stream->begin();
-  Reactor* reactor = stream.get();
-  stream->unpin();
-  return reactor;
+  authenticator->authenticate(std::move(*token), [stream](Result<identity::Caller> caller) {
+    stream->admit(std::move(caller));
+  });
+  return stream.get();
 }
 
 std::vector<std::shared_ptr<Server::Impl::Stream>> Server::Impl::pin_all() {
@@ -321,8 +355,8 @@ void Server::Impl::pump_and_unpin(const std::vector<std::shared_ptr<Stream>>& pi
   }
 }
 
-Server::Server(std::shared_ptr<const identity::TokenVerifier> verifier)
-    : impl_(std::make_shared<Impl>(std::move(verifier))) {}
+Server::Server(std::shared_ptr<const identity::Authenticator> authenticator)
+    : impl_(std::make_shared<Impl>(std::move(authenticator))) {}
 
 Server::~Server() { shutdown(); }
 
@@ -391,7 +425,9 @@ void Server::end_expired(std::chrono::system_clock::time_point now) {
 std::vector<Server::Subscriber> Server::subscribers() const {
   const std::scoped_lock lock(impl_->mutex);
   std::vector<Subscriber> subscribers;
-  for (const auto& stream : impl_->streams) subscribers.push_back(stream->info());
+  for (const auto& stream : impl_->streams) {
+    if (stream->is_admitted()) subscribers.push_back(stream->info());
+  }
   return subscribers;
 }
 

@@ -14,7 +14,7 @@ class Service;
 }
 
 namespace weft::identity {
-class TokenVerifier;
+class Authenticator;
 }
 
 namespace weft::xds {
@@ -24,8 +24,9 @@ namespace weft::xds {
 // copies, and sees the latest state when it comes back.
 class Server {
  public:
-  // Callers must show a token that `verifier` accepts, in "authorization: Bearer ..".
-  explicit Server(std::shared_ptr<const identity::TokenVerifier> verifier);
+  // Callers must show a node proxy's token that `authenticator` accepts, in "authorization: Bearer
+  // ..": what they are told is the whole mesh's, and not for every pod to read.
+  explicit Server(std::shared_ptr<const identity::Authenticator> authenticator);
   ~Server();
 
   // To be registered with a grpc::ServerBuilder; owned by this object.

@@ -19,12 +19,17 @@ using testing::HasSubstr;
 const std::string kAlice = "spiffe://cluster.local/ns/shop/sa/alice";
 const std::string kBob = "spiffe://cluster.local/ns/shop/sa/bob";
 
-// "good-<node>" is a token of <node>.
+// "good-<node>" is a token of <node>'s proxy, "good-app" one of bob's own.
 class FakeVerifier final : public identity::TokenVerifier {
  public:
   Result<identity::Caller> verify(std::string_view token) const override {
     if (!token.starts_with("good-")) return fail(Code::kRefused, "token: expired");
-    return identity::Caller{std::string(token.substr(5)), "system:serviceaccount:a:b", {}};
+    const bool is_app = token == "good-app";
+    return identity::Caller{.node = std::string(token.substr(5)),
+                            .subject = is_app ? "system:serviceaccount:shop:bob"
+                                              : "system:serviceaccount:weft-system:weft-ztunnel",
+                            .expires = {},
+                            .is_node_proxy = !is_app};
   }
 };
 
@@ -113,6 +118,14 @@ TEST_F(CreateCertificate, LongDurationsAreCut) {
       request_for(identity::good_csr(kAlice), kAlice, std::numeric_limits<int64_t>::max());
   ASSERT_TRUE(call(request, "Bearer good-node-a").ok());
   EXPECT_EQ(lifetime(), identity::Authority::kLeafLifetimeMax);
+}
+
+TEST_F(CreateCertificate, GivesAWorkloadItsOwnIdentityAndNoOther) {
+  EXPECT_TRUE(call(request_for(identity::good_csr(kBob), kBob), "Bearer good-app").ok());
+  EXPECT_TRUE(call(request_for(identity::good_csr(kBob), ""), "Bearer good-app").ok());
+  const auto status = call(request_for(identity::good_csr(kAlice), kAlice), "Bearer good-app");
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_THAT(status.error_message(), HasSubstr("system:serviceaccount:shop:bob is no node proxy"));
 }
 
 TEST_F(CreateCertificate, RefusesAnotherNodesIdentity) {

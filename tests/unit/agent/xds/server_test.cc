@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <deque>
 #include <mutex>
 #include <thread>
 
@@ -29,7 +30,10 @@ class FakeVerifier final : public identity::TokenVerifier {
  public:
   Result<identity::Caller> verify(std::string_view token) const override {
     if (!token.starts_with("good-")) return fail(Code::kRefused, "token: expired");
-    return identity::Caller{std::string(token.substr(5)), "system:serviceaccount:a:b", kExpires};
+    return identity::Caller{.node = std::string(token.substr(5)),
+                            .subject = "system:serviceaccount:a:b",
+                            .expires = kExpires,
+                            .is_node_proxy = token != "good-app"};
   }
 };
 
@@ -111,6 +115,96 @@ TEST_F(AdsServer, RefusesWhoeverShowsNoGoodToken) {
     EXPECT_THAT(status.error_message(), HasSubstr("token: ")) << authorization;
   }
   EXPECT_TRUE(server_.subscribers().empty());
+}
+
+TEST_F(AdsServer, TellsTheMeshToNodeProxiesOnly) {
+  AdsClient client(channel(), "Bearer good-app");
+  client.subscribe(kAddress);
+  const grpc::Status status = client.finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_THAT(status.error_message(), HasSubstr("--trusted-node-accounts"));
+}
+
+// Answers when it is told to.
+class LateAuthenticator final : public identity::Authenticator {
+ public:
+  void authenticate(std::string /*token*/, Done done) const override {
+    const std::scoped_lock lock(mutex_);
+    asked_.push_back(std::move(done));
+    changed_.notify_all();
+  }
+  void answer(const Result<identity::Caller>& caller) {
+    Done done;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return !asked_.empty(); });
+      done = std::move(asked_.front());
+      asked_.pop_front();
+    }
+    done(caller);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  mutable std::deque<Done> asked_;
+};
+
+class LateAnswer : public AdsServer {
+ protected:
+  LateAnswer() {
+    server_.set_ready();
+    grpc::ServerBuilder builder;
+    int port = 0;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&late_.service());
+    late_grpc_ = builder.BuildAndStart();
+    late_target_ = "127.0.0.1:" + std::to_string(port);
+    late_.update({present(kAddress, "a", "1")});
+    late_.set_ready();
+  }
+  ~LateAnswer() override {
+    late_.shutdown();
+    late_grpc_->Shutdown();
+  }
+  std::unique_ptr<AdsClient> connect_late() const {
+    return std::make_unique<AdsClient>(
+        grpc::CreateChannel(late_target_, grpc::InsecureChannelCredentials()), "Bearer x");
+  }
+
+  std::shared_ptr<LateAuthenticator> authenticator_ = std::make_shared<LateAuthenticator>();
+  Server late_{authenticator_};
+  std::unique_ptr<grpc::Server> late_grpc_;
+  std::string late_target_;
+};
+
+TEST_F(LateAnswer, AStreamWaitsForIt) {
+  const auto client = connect_late();
+  client->subscribe(kAddress);
+  EXPECT_TRUE(late_.subscribers().empty());
+  authenticator_->answer(identity::Caller{
+      .node = "node-a", .subject = "s", .expires = kExpires, .is_node_proxy = true});
+  EXPECT_EQ(client->accept(), "Address: +a@1");
+  EXPECT_EQ(late_.subscribers().at(0).node, "node-a");
+}
+
+TEST_F(LateAnswer, NobodyToAskMeansTryAgain) {
+  const auto client = connect_late();
+  client->subscribe(kAddress);
+  authenticator_->answer(fail(Code::kUnavailable, "no API server"));
+  EXPECT_EQ(client->finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST_F(LateAnswer, ShutdownMeanwhileEndsTheStreamOnceItIsThere) {
+  const auto client = connect_late();
+  client->subscribe(kAddress);
+  std::thread answer([this] {
+    late_.shutdown();
+    authenticator_->answer(identity::Caller{
+        .node = "node-a", .subject = "s", .expires = kExpires, .is_node_proxy = true});
+  });
+  EXPECT_EQ(client->finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  answer.join();
 }
 
 TEST_F(AdsServer, SendsNothingBeforeItIsReady) {
