@@ -65,6 +65,16 @@ void settle(Resources& table, const std::string& name, std::optional<Resource> n
   changed.push_back(std::move(*now));
 }
 
+// A kubelet writes its Node's status every few seconds; only labels say where it stands.
+bool is_only_status(const objects::Object& before, const objects::Object& now) {
+  const auto* old_node = before.as<crd::core::Node>();
+  const auto* new_node = now.as<crd::core::Node>();
+  if (old_node == nullptr || new_node == nullptr) return false;
+  const Labels& labels = new_node->metadata().labels();
+  return labels.size() == old_node->metadata().labels().size() &&
+         selects(old_node->metadata().labels(), labels);
+}
+
 }  // namespace
 
 struct Compiler::Impl {
@@ -106,6 +116,10 @@ struct Compiler::Impl {
 
 void Compiler::Impl::take_in(const source::Change& change, Touched& touched) {
   const auto before = present.find(change.key);
+  if (before != present.end() && change.object != nullptr &&
+      is_only_status(*before->second, *change.object)) {
+    return;
+  }
   if (before != present.end()) touched.add(*before->second, store, config);
   store.put(change.key, change.object);
   notices.erase(change.key);

@@ -32,12 +32,6 @@ bool is_older(const ServiceEntry& one, const ServiceEntry& other) {
   return std::tie(a.creationtimestamp(), a.name()) < std::tie(b.creationtimestamp(), b.name());
 }
 
-bool has_host(const ServiceEntry& entry, const std::string& host) {
-  return std::ranges::any_of(entry.spec().hosts(), [&](const std::string& one) {
-    return one.size() <= host.size() + 1 && as_dns_compares(one) == host;
-  });
-}
-
 // The Service of the namespace whose host name it is.
 const core::Service* service_named(const std::string& ns, const std::string& host,
                                    const Store& store, const MeshConfig& config) {
@@ -88,13 +82,24 @@ std::vector<Cidr> addresses_given(const ServiceEntry& entry, const std::string& 
   return addresses;
 }
 
+std::vector<const ServiceEntry*> entries_with(const std::string& ns, const std::string& host,
+                                              const Store& store) {
+  std::vector<const ServiceEntry*> entries;
+  const auto names = store.entries_by_host.find(ns + "/" + host);
+  if (names == store.entries_by_host.end()) return entries;
+  for (const std::string& name : names->second) {
+    if (const auto* entry = store.service_entries.find(ns, name)) entries.push_back(entry);
+  }
+  return entries;
+}
+
 HostOwner owner_of(const std::string& ns, const std::string& host, const Store& store,
                    const MeshConfig& config) {
   if (const auto* service = service_named(ns, host, store, config)) return {service, nullptr};
   HostOwner owner;
-  for (const auto& [name, entry] : store.service_entries.in(ns)) {
-    if (!is_served(*entry) || !has_host(*entry, host)) continue;
-    if (owner.entry == nullptr || is_older(*entry, *owner.entry)) owner.entry = entry.get();
+  for (const ServiceEntry* entry : entries_with(ns, host, store)) {
+    if (!is_served(*entry)) continue;
+    if (owner.entry == nullptr || is_older(*entry, *owner.entry)) owner.entry = entry;
   }
   return owner;
 }

@@ -25,6 +25,10 @@ struct HostOwner {
   const crd::core::Service* service = nullptr;
   const crd::networking::ServiceEntry* entry = nullptr;
 };
+// The ServiceEntries of the namespace that have the host.
+std::vector<const crd::networking::ServiceEntry*> entries_with(const std::string& ns,
+                                                               const std::string& host,
+                                                               const Store& store);
 HostOwner owner_of(const std::string& ns, const std::string& host, const Store& store,
                    const MeshConfig& config);
 

@@ -1,5 +1,6 @@
 #include "agent/compile/store.h"
 
+#include "agent/compile/service_entry.h"
 #include "agent/objects/mesh_config.h"
 
 namespace weft::compile {
@@ -33,13 +34,31 @@ bool put_into(Table<T>& table, std::string_view kind, const objects::Key& key,
 
 }  // namespace
 
+void Store::index_hosts(const objects::Key& key, bool add) {
+  const auto* entry = service_entries.find(key.ns, key.name);
+  if (entry == nullptr) return;
+  for (const std::string& host : hosts_of(*entry)) {
+    std::set<std::string>& names = entries_by_host[key.ns + "/" + host];
+    if (add) {
+      names.insert(key.name);
+    } else {
+      names.erase(key.name);
+    }
+    if (names.empty()) entries_by_host.erase(key.ns + "/" + host);
+  }
+}
+
 void Store::put(const objects::Key& key, const std::shared_ptr<const objects::Object>& object) {
   if (key.kind == "ConfigMap" && key.name != objects::kMeshConfigMap) return;
+  if (key.kind == "ServiceEntry") {
+    index_hosts(key, false);
+    put_into(service_entries, "ServiceEntry", key, object);
+    return index_hosts(key, true);
+  }
   put_into(pods, "Pod", key, object) || put_into(services, "Service", key, object) ||
       put_into(namespaces, "Namespace", key, object) || put_into(nodes, "Node", key, object) ||
       put_into(slices, "EndpointSlice", key, object) ||
       put_into(config_maps, "ConfigMap", key, object) ||
-      put_into(service_entries, "ServiceEntry", key, object) ||
       put_into(workload_entries, "WorkloadEntry", key, object) ||
       put_into(sidecars, "Sidecar", key, object) ||
       put_into(policies, "AuthorizationPolicy", key, object) ||

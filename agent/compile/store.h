@@ -9,6 +9,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -62,6 +63,8 @@ struct Store {
   Table<crd::core::EndpointSlice> slices;
   Table<crd::core::ConfigMap> config_maps;  // those named "istio" only
   Table<crd::networking::ServiceEntry> service_entries;
+  // Names of the ServiceEntries of a namespace that have a host, by "namespace/host".
+  std::map<std::string, std::set<std::string>> entries_by_host;
   Table<crd::networking::WorkloadEntry> workload_entries;
   Table<crd::networking::Sidecar> sidecars;
   Table<crd::security::AuthorizationPolicy> policies;
@@ -69,6 +72,9 @@ struct Store {
 
   // Null: removed. Kinds that are not kept here are ignored.
   void put(const objects::Key& key, const std::shared_ptr<const objects::Object>& object);
+
+ private:
+  void index_hosts(const objects::Key& key, bool add);
 };
 
 }  // namespace weft::compile

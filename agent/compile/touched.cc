@@ -88,9 +88,8 @@ void add_members(const ServiceEntry& entry, const Store& store, Touched& touched
 // Other ServiceEntries of the namespace with the host: whose it is may have changed.
 void add_rivals(const std::string& ns, const std::string& host, const Store& store,
                 Touched& touched) {
-  for (const auto& [name, entry] : store.service_entries.in(ns)) {
-    const auto hosts = hosts_of(*entry);
-    if (std::ranges::find(hosts, host) != hosts.end()) add_members(*entry, store, touched);
+  for (const ServiceEntry* entry : entries_with(ns, host, store)) {
+    add_members(*entry, store, touched);
   }
 }
 
