@@ -1,5 +1,6 @@
 #include "agent/enrol/run_node.h"
 
+#include "agent/cni/installer.h"
 #include "agent/compile/compiler.h"
 #include "agent/enrol/capture.h"
 #include "agent/enrol/cgroups.h"
@@ -19,6 +20,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
 #include <iostream>
 
 namespace weft::enrol {
@@ -46,6 +48,20 @@ const std::vector<Flag> kFlags = {
     {.name = "cni-socket",
      .value = "PATH",
      .help = "socket on which weft-cni asks whether a pod may start; none: pods start unasked"},
+    {.name = "cni-conf-dir",
+     .value = "DIR",
+     .help = "the container runtime's folder of CNI configurations: weft-cni is kept in it"},
+    {.name = "cni-bin-dir",
+     .value = "DIR",
+     .help = "the container runtime's folder of CNI plugins (with --cni-conf-dir)"},
+    {.name = "cni-program",
+     .value = "FILE",
+     .help = "the weft-cni to install; none: the one beside this program"},
+    {.name = "cni-exclude-namespaces",
+     .value = "NAME,..",
+     .help =
+         "whose pods start without waiting for the agent: Weft's own, and what it needs to start",
+     .fallback = "kube-system,weft-system"},
     {.name = "bpffs",
      .value = "DIR",
      .help = "where capture is pinned; a bpffs is mounted if it is none",
@@ -97,9 +113,12 @@ class Node {
   }
 
   Result<void> prepare();
+  Result<void> prepare_cni();
   runtime::Task<void> run();
 
  private:
+  runtime::Task<void> withdraw();
+  std::string cni_state() const;
   runtime::Task<void> wait_for_signal();
   runtime::Task<void> serve_admin(Fd connection);
   runtime::Task<http::Response> answer(http::Request request);
@@ -113,6 +132,7 @@ class Node {
   std::unique_ptr<source::Source> source_;
   std::unique_ptr<Enroller> enroller_;
   std::unique_ptr<CniServer> cni_;
+  std::unique_ptr<cni::Installer> cni_installer_;
   std::unique_ptr<KubeletProbes> probes_;
   std::unique_ptr<runtime::Acceptor> admin_;
 };
@@ -145,10 +165,7 @@ Result<void> Node::prepare() {
                                          *capture_, *source_, compile::is_to_be_enrolled);
   TRY(enroller_
           ->listen());  // fails where another agent serves this node: before cni-socket is taken
-  if (flags_.has("cni-socket")) {
-    cni_ = std::make_unique<CniServer>(loop_, flags_.get("cni-socket"), *enroller_);
-    TRY(cni_->listen());
-  }
+  TRY(prepare_cni());
   admin_listener_ = TRY(runtime::listen_unix(flags_.get("admin-socket"), 0600));
   admin_ = std::make_unique<runtime::Acceptor>(loop_, admin_listener_.get(), [this](Fd connection) {
     return serve_admin(std::move(connection));
@@ -156,22 +173,66 @@ Result<void> Node::prepare() {
   return {};
 }
 
+// The plugin is installed once its questions are answered: run() starts with the socket listening.
+Result<void> Node::prepare_cni() {
+  if (flags_.has("cni-conf-dir") != flags_.has("cni-bin-dir") ||
+      (flags_.has("cni-conf-dir") && !flags_.has("cni-socket"))) {
+    return fail(Code::kInvalid, "--cni-conf-dir, --cni-bin-dir: both, with --cni-socket, or none");
+  }
+  if (!flags_.has("cni-socket")) return {};
+  const std::string& socket = flags_.get("cni-socket");
+  cni_ = std::make_unique<CniServer>(loop_, socket, *enroller_);
+  TRY(cni_->listen());
+  if (!flags_.has("cni-conf-dir")) return {};
+  std::string program = flags_.get("cni-program");
+  if (program.empty()) {
+    std::error_code error;
+    program = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "weft-cni";
+  }
+  cni_installer_ = std::make_unique<cni::Installer>(
+      loop_,
+      cni::InstallerConfig{.conf_dir = flags_.get("cni-conf-dir"),
+                           .bin_dir = flags_.get("cni-bin-dir"),
+                           .program = std::move(program),
+                           .entry = {.socket = socket,
+                                     .exclude_namespaces = flags_.list("cni-exclude-namespaces")}});
+  return {};
+}
+
 runtime::Task<void> Node::run() {
   runtime::TaskScope tasks;
   tasks.spawn(enroller_->run());
   if (cni_) tasks.spawn(cni_->run());
+  if (cni_installer_) tasks.spawn(cni_installer_->run());
   tasks.spawn(probes_->run());
   tasks.spawn(admin_->run());
   log::info(kTarget).field("node", flags_.get("node")).say("node agent is running");
   co_await wait_for_signal();
   probes_->stop();  // before its link may be taken down
-  if (flags_.has("withdraw-on-exit")) co_await enroller_->withdraw_all();
+  if (cni_installer_) cni_installer_->stop();
+  if (flags_.has("withdraw-on-exit")) co_await withdraw();
   if (cni_) cni_->stop();
   enroller_->stop();
   admin_->stop();
   co_await tasks.join();
   log::info(kTarget).say("node agent has stopped");
   loop_.stop();
+}
+
+std::string Node::cni_state() const {
+  if (cni_installer_) return cni_installer_->state();
+  return cni_ ? "not installed by this agent" : "off";
+}
+
+// First the plugin: once the agent does not answer, no pod would start any more.
+runtime::Task<void> Node::withdraw() {
+  if (cni_installer_) {
+    const Result<void> removed = cni_installer_->remove();
+    if (!removed) {
+      log::warn(kTarget).field("error", removed.error().to_string()).say("weft-cni is still there");
+    }
+  }
+  co_await enroller_->withdraw_all();
 }
 
 runtime::Task<void> Node::wait_for_signal() {
@@ -206,9 +267,10 @@ runtime::Task<http::Response> Node::answer(http::Request request) {
   }
   Result<std::string> ztunnel = co_await ask_ztunnel(is_status ? "/status" : "/config_dump");
   if (is_status) {
-    co_return http::Response{
-        .content_type = "application/json",
-        .body = status_json(flags_.get("node"), *enroller_, *capture_, *probes_, ztunnel) + "\n"};
+    co_return http::Response{.content_type = "application/json",
+                             .body = status_json(flags_.get("node"), *enroller_, *capture_,
+                                                 *probes_, cni_state(), ztunnel) +
+                                     "\n"};
   }
   if (!ztunnel) co_return http::Response{.status = 502, .body = ztunnel.error().to_string() + "\n"};
   co_return http::Response{.content_type = "application/json", .body = std::move(*ztunnel)};

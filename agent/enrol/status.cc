@@ -65,7 +65,8 @@ void add_ztunnel_status(const Result<std::string>& text, Value& out) {
 }  // namespace
 
 std::string status_json(const std::string& node, const Enroller& enroller, const Capture& capture,
-                        const KubeletProbes& probes, const Result<std::string>& ztunnel_status) {
+                        const KubeletProbes& probes, const std::string& cni,
+                        const Result<std::string>& ztunnel_status) {
   Struct status;
   auto& fields = *status.mutable_fields();
   set(status, "node", node);
@@ -74,6 +75,7 @@ std::string status_json(const std::string& node, const Enroller& enroller, const
   Struct& kubelet = *fields["probes"].mutable_struct_value();
   set(kubelet, "state", probes.state());
   set(kubelet, "open", static_cast<double>(capture.open_probes()));
+  set(status, "cni", cni);
   Struct& counts = *fields["capture"].mutable_struct_value();
   if (const Result<std::vector<CaptureCount>> sums = capture.counts()) {
     for (const CaptureCount& sum : *sums) set(counts, sum.name, static_cast<double>(sum.value));

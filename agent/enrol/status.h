@@ -16,10 +16,12 @@ namespace weft::enrol {
 //    "notes": [..]}],
 //    "ztunnels": [{"pid", "listeners", "snapshotSent", "podsAcked", "lastRefusal"}],
 //    "probes": {"state": "let through" | "off" | what is missing, "open": 1},
+//    "cni": "installed in FILE" | "waiting: .." | "failed: .." | "off",
 //    "capture": {"outbound_captured": "12", ..}, "ztunnel": {what the ztunnel says of itself} }
 // "ztunnel" is there where one was given; what is no JSON is given as {"error": ..}.
 std::string status_json(const std::string& node, const Enroller& enroller, const Capture& capture,
-                        const KubeletProbes& probes, const Result<std::string>& ztunnel_status);
+                        const KubeletProbes& probes, const std::string& cni,
+                        const Result<std::string>& ztunnel_status);
 
 // GET http://127.0.0.1:15000<path> inside the ztunnel's network namespace: /status, /config_dump.
 runtime::Task<Result<std::string>> fetch_from_ztunnel(runtime::Loop& loop, pid_t pid,

@@ -129,6 +129,38 @@ TEST_F(RunNodeTest, PassesItsZtunnelsDumpOnAndNothingElse) {
   EXPECT_EQ(agent.answer(), "exit 0");
 }
 
+TEST_F(RunNodeTest, KeepsWeftCniInstalledUntilItIsToWithdraw) {
+  const std::string& folder = bed_->folder();
+  std::filesystem::create_directory(folder + "/conf");
+  std::filesystem::create_directory(folder + "/bin");
+  std::ofstream(folder + "/program") << "weft-cni";
+  std::ofstream(folder + "/conf/10-kn.conflist")
+      << R"({"cniVersion":"1.0.0","name":"kn","plugins":[{"type":"bridge"}]})";
+  std::vector<std::string> args = flags();
+  args.insert(args.end(), {"--cni-socket", folder + "/cni.sock", "--cni-conf-dir", folder + "/conf",
+                           "--cni-bin-dir", folder + "/bin", "--cni-program", folder + "/program",
+                           "--cni-exclude-namespaces", "kube-system,mesh"});
+  const std::string ours = folder + "/conf/10-kn-weft.conflist";
+  Child first = start(args);
+  EXPECT_THAT(status_with("installed in"), HasSubstr("\"cni\":\"installed in " + ours + "\""));
+  EXPECT_TRUE(std::filesystem::is_socket(folder + "/cni.sock"));
+  EXPECT_THAT(testing::shell_output("cat " + ours),
+              HasSubstr("\"socket\":\"" + folder +
+                        "/cni.sock\",\"excludeNamespaces\":[\"kube-system\",\"mesh\"]"));
+  kill(first.pid(), SIGTERM);
+  EXPECT_EQ(first.answer(), "exit 0");
+  EXPECT_TRUE(std::filesystem::exists(ours)) << "pods wait for the next agent";
+
+  args.push_back("--withdraw-on-exit");
+  Child second = start(args);
+  EXPECT_THAT(status_with("installed in"), HasSubstr("installed in"));
+  kill(second.pid(), SIGTERM);
+  EXPECT_EQ(second.answer(), "exit 0");
+  EXPECT_FALSE(std::filesystem::exists(ours));
+  EXPECT_FALSE(std::filesystem::exists(folder + "/bin/weft-cni"));
+  EXPECT_TRUE(std::filesystem::exists(folder + "/conf/10-kn.conflist"));
+}
+
 TEST_F(RunNodeTest, EndingLeavesCaptureInPlaceUnlessAskedToWithdraw) {
   Child first = start(flags());
   EXPECT_THAT(status_with("waiting for ztunnel"), HasSubstr("users-0"));
