@@ -17,6 +17,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import ssl
@@ -190,6 +191,20 @@ class Cluster:
         shutil.copy(self.pki.ca, folder / "ca.crt")
         return folder
 
+    @contextlib.contextmanager
+    def port_forward(self, what, port, namespace="default"):
+        """`kubectl port-forward` while the block runs; gives the port at 127.0.0.1 of the cluster's namespace."""
+        command = self.enter(KUBERNETES / "kubectl", "--kubeconfig", self.admin, "port-forward", "-n", namespace,
+                             what, f":{port}")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as forward:
+            try:
+                said = forward.stdout.readline()
+                found = re.match(r"Forwarding from 127.0.0.1:(\d+)", said)
+                assert found, f"port-forward of {what}: {said}{'' if found else forward.stdout.read()}"
+                yield int(found.group(1))
+            finally:
+                forward.kill()
+
     def wait_ready(self, within=60):
         """Until the API server says that it is ready, e.g. after api_server.start()."""
         def ready():
@@ -311,9 +326,9 @@ class Cluster:
         return answer
 
 
-def main(*programs):
+def main(*programs, lack=None):
     """unittest.main() of a suite, which is skipped where something that it needs is missing."""
-    lack = missing(*programs)
+    lack = lack or missing(*programs)
     if lack:
         print(f"skipped: {lack}")
         sys.exit(SKIPPED)

@@ -31,11 +31,14 @@ def eventually(ask, within=30.0, what="it", pause=0.05):
         time.sleep(pause)
 
 
-def child_of(pid):
-    """The one child of a process that only forks and waits (nsenter, unshare); None before it is there."""
+def child_of(pid, program):
+    """The one child of a process that will become program (nsenter or unshare), and that then only forks and
+    waits; None before it is there."""
     try:
+        if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() != program:
+            return None
         found = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     return int(found[0]) if found else None
 
@@ -43,12 +46,13 @@ def child_of(pid):
 class Namespaces:
     """A new network, mount and process namespace. Make it in a thread that outlives it."""
 
-    def __init__(self, unshare=(), init=INIT):
-        """unshare: more flags of unshare(1); init: what runs as the first process in there."""
-        self._holder = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "-n", "-m", "-p", "-f", "--mount-proc",
-             "--kill-child", "--propagation", "slave", *unshare, *init], stdin=subprocess.DEVNULL)
-        self.init = eventually(lambda: child_of(self._holder.pid), what="the namespaces' init")
+    def __init__(self, unshare=(), init=INIT, before=()):
+        """unshare: more flags of unshare(1); init: what runs as the first process in there; before: a command
+        that runs unshare, e.g. in a cgroup."""
+        command = ["setpriv", "--pdeathsig", "KILL", *before, "unshare", "-n", "-m", "-p", "-f", "--mount-proc",
+                   "--kill-child", "--propagation", "slave", *unshare, *init]
+        self._holder = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL)
+        self.init = eventually(lambda: child_of(self._holder.pid, "unshare"), what="the namespaces' init")
         # unshare's child still has its parent's program until it execs the init.
         eventually(lambda: pathlib.Path(f"/proc/{self.init}/comm").read_text().strip() != "unshare",
                    what="the init's own program", pause=0.005)
@@ -75,19 +79,22 @@ class Namespaces:
 class Process:
     """A long-running program in a Namespaces, that can be stopped and started again with other flags."""
 
-    def __init__(self, namespaces, name, command, log, env=None):
-        """log: a path, appended to by each start; env: the whole environment, this process's own if None."""
+    def __init__(self, namespaces, name, command, log, env=None, before=()):
+        """log: a path, appended to by each start; env: the whole environment, this process's own if None;
+        before: a command that runs the rest of its arguments, outside of the namespaces."""
         self.name, self.command, self.log = name, list(map(str, command)), pathlib.Path(log)
         self._namespaces, self._env, self._nsenter, self.pid = namespaces, env, None, None
+        self._before = list(map(str, before))
 
     def start(self, *extra):
         """Starts it, this time with extra arguments after its own."""
         assert not self.running(), f"{self.name} runs already"
         with open(self.log, "ab") as log:
             self._nsenter = subprocess.Popen(
-                self._namespaces.enter_all(*self.command, *extra), stdin=subprocess.DEVNULL, stdout=log,
+                self._before + self._namespaces.enter_all(*self.command, *extra), stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, env=self._env)
-        self.pid = eventually(lambda: child_of(self._nsenter.pid) or self._died(), what=self.name, pause=0.005)
+        self.pid = eventually(lambda: child_of(self._nsenter.pid, "nsenter") or self._died(), what=self.name,
+                              pause=0.005)
         return self
 
     def running(self):
