@@ -1,6 +1,8 @@
 #pragma once
 
 #include "agent/enrol/capture.h"
+#include "agent/enrol/kubelet_process.h"
+#include "ztunnel/base/fd.h"
 #include "ztunnel/runtime/loop.h"
 #include "ztunnel/runtime/sync.h"
 
@@ -13,13 +15,24 @@ namespace weft::enrol {
 // yet, of this process's own (an agent runs in the node's network, or beside a running kubelet).
 Result<uint64_t> node_netns_cookie(const std::string& kubelet_cgroup);
 
+// In place of a cgroup: that of the process that serves the kubelet's port, wherever it is.
+constexpr const char* kFindKubelet = "auto";
+
 // Keeps the kubelet's probes let through: finds its cgroup, again after every restart of it
 // (systemd removes a service's cgroup when it stops and makes another one, with another id).
+// Whatever else runs in that cgroup on the node's own network passes too: a kubelet in the root
+// cgroup is refused, because everything would.
 class KubeletProbes {
  public:
-  // `cgroup`: a cgroup2 folder; empty: probes are like any other connection.
-  KubeletProbes(runtime::Loop& loop, Capture& capture, std::string cgroup)
-      : loop_(loop), capture_(capture), cgroup_(std::move(cgroup)) {}
+  // `cgroup`: a cgroup2 folder; empty: probes are like any other connection; kFindKubelet: that of
+  // the process that listens on `port`.
+  KubeletProbes(runtime::Loop& loop, Capture& capture, std::string cgroup,
+                uint16_t port = kKubeletPort)
+      : loop_(loop),
+        capture_(capture),
+        finds_(cgroup == kFindKubelet),
+        cgroup_(finds_ ? "" : std::move(cgroup)),
+        port_(port) {}
 
   runtime::Task<void> run();  // until stop(); what is attached stays
   void stop();
@@ -28,11 +41,15 @@ class KubeletProbes {
 
  private:
   void look();
+  Result<void> find();
   void say(const std::string& state);
 
   runtime::Loop& loop_;
   Capture& capture_;
+  bool finds_;
   std::string cgroup_;
+  uint16_t port_;
+  pid_t found_ = 0;        // the kubelet, where it was found
   uint64_t followed_ = 0;  // cgroup id
   std::string state_;
   bool stopped_ = false;

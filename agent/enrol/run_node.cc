@@ -68,15 +68,15 @@ const std::vector<Flag> kFlags = {
      .kind = Flag::Kind::kRequired},
     {.name = "pod-cgroups",
      .value = "DIR",
-     .help = "cgroup2 folder below which the pods' cgroups are",
-     .kind = Flag::Kind::kRequired},
+     .help = "cgroup2 folder below which the pods' cgroups are; none: --cgroup-root"},
     {.name = "cgroup-root",
      .value = "DIR",
      .help = "cgroup2 folder to hook: an ancestor of pods and ztunnels (the cgroup2 mount)"},
     {.name = "kubelet-cgroup",
-     .value = "DIR",
+     .value = "DIR|auto",
      .help =
-         "the kubelet's cgroup2 folder: its probes pass whatever policy says; none: they do not"},
+         "the kubelet's cgroup2 folder: its probes pass whatever policy says; auto: of the process "
+         "that serves port 10250; none: they do not pass"},
     {.name = "trust-domain", .value = "NAME", .help = "the mesh's", .fallback = "cluster.local"},
     {.name = "empty-slot",
      .value = "refuse|pass",
@@ -156,13 +156,15 @@ Result<void> Node::prepare() {
                                 .node_netns_cookie = node_netns}));
   probes_ = std::make_unique<KubeletProbes>(loop_, *capture_, kubelet);
   source_ = TRY(source::make_folder_source(loop_, flags_.get("objects")));
-  enroller_ = std::make_unique<Enroller>(loop_,
-                                         EnrollerConfig{.node = flags_.get("node"),
-                                                        .pod_cgroups = flags_.get("pod-cgroups"),
-                                                        .zds_socket = flags_.get("zds-socket"),
-                                                        .open_when_empty = empty_slot == "pass",
-                                                        .dns_capture = dns_capture == "on"},
-                                         *capture_, *source_, compile::is_to_be_enrolled);
+  enroller_ = std::make_unique<Enroller>(
+      loop_,
+      EnrollerConfig{
+          .node = flags_.get("node"),
+          .pod_cgroups = flags_.has("pod-cgroups") ? flags_.get("pod-cgroups") : cgroup_root,
+          .zds_socket = flags_.get("zds-socket"),
+          .open_when_empty = empty_slot == "pass",
+          .dns_capture = dns_capture == "on"},
+      *capture_, *source_, compile::is_to_be_enrolled);
   TRY(enroller_
           ->listen());  // fails where another agent serves this node: before cni-socket is taken
   TRY(prepare_cni());

@@ -5,7 +5,9 @@
 #include "tests/unit/agent/enrol/loop_thread.h"
 
 #include <arpa/inet.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -43,6 +45,22 @@ class ProbeTest : public CaptureTest {
 
   Child probe_from(const std::string& cgroup, int family = AF_INET) {
     return bed_->run(cgroup, bed_->out(), [family] { return probe_pod(family); });
+  }
+
+  // The state as soon as it says `text`, or what it says after 5 s.
+  static std::string state_with(testing::LoopThread& thread, const KubeletProbes& probes,
+                                const std::string& text) {
+    std::string state;
+    for (int i = 0; i < 500 && state.find(text) == std::string::npos; ++i) {
+      if (i > 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      state = thread.on_loop([&] { return probes.state(); });
+    }
+    return state;
+  }
+  static void end(testing::LoopThread& thread, KubeletProbes& probes, runtime::TaskScope& tasks) {
+    thread.on_loop([&] { probes.stop(); });
+    thread.run(
+        [](runtime::TaskScope& scope) -> runtime::Task<void> { co_await scope.join(); }(tasks));
   }
 
   Fd app_;
@@ -112,18 +130,30 @@ TEST_F(ProbeTest, ForgottenKubeletIsCaptured) {
   EXPECT_FALSE(testing::comes_in_time(app_.get(), 0));
 }
 
+TEST(KubeletProcess, TablesNameWhatListens) {
+  const std::string table =
+      "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout "
+      "inode\n"
+      "   0: 00000000:280A 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 "
+      "4711 1\n"
+      "   1: 0100007F:280A 0200007F:1234 01 00000000:00000000 00:00000000 00000000     0        0 "
+      "4712 1\n"
+      "   2: 00000000000000000000000000000000:280A 00000000000000000000000000000000:0000 0A "
+      "00000000:00000000 00:00000000 00000000     0        0 4713 1\n"
+      "   3: 00000000:280B 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 "
+      "4714 1\n"
+      "   4: odd\n";
+  EXPECT_EQ(listening_inodes(table, 10250), (std::set<uint64_t>{4711, 4713}));
+  EXPECT_EQ(listening_inodes("", 10250), std::set<uint64_t>{});
+}
+
 // systemd takes a stopped service's cgroup away; the next one has another id.
 TEST_F(ProbeTest, KubeletIsFollowedIntoItsNextCgroup) {
   const std::string folder = bed_->cgroup() + "/kubelet";
   testing::LoopThread thread;
   KubeletProbes probes(thread.loop(), *capture_, folder);
   const auto until_state_has = [&](const std::string& text) {
-    std::string state;
-    for (int i = 0; i < 500 && state.find(text) == std::string::npos; ++i) {
-      if (i > 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      state = thread.on_loop([&] { return probes.state(); });
-    }
-    return state;
+    return state_with(thread, probes, text);
   };
   runtime::TaskScope tasks;
   thread.on_loop([&] { tasks.spawn(probes.run()); });
@@ -141,9 +171,35 @@ TEST_F(ProbeTest, KubeletIsFollowedIntoItsNextCgroup) {
     std::filesystem::remove(folder);
     EXPECT_NE(until_state_has("is not there"), "let through");
   }
-  thread.on_loop([&] { probes.stop(); });
-  thread.run(
-      [](runtime::TaskScope& scope) -> runtime::Task<void> { co_await scope.join(); }(tasks));
+  end(thread, probes, tasks);
+}
+
+// By the port that it serves, in whatever cgroup it is; again when it has ended.
+TEST_F(ProbeTest, KubeletIsFoundByItsPort) {
+  ASSERT_TRUE(capture_->forget_kubelet());
+  const std::string address = testing::local_of(testing::listen_on("127.0.0.1:0").get());
+  const auto port = static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+  testing::LoopThread thread;
+  KubeletProbes probes(thread.loop(), *capture_, kFindKubelet, port);
+  runtime::TaskScope tasks;
+  thread.on_loop([&] { tasks.spawn(probes.run()); });
+  const std::string nobody = "nobody listens on TCP port " + std::to_string(port);
+  EXPECT_NE(state_with(thread, probes, nobody).find(nobody), std::string::npos);
+  for (const char* cgroup : {"other", "proxy"}) {
+    const Child kubelet = bed_->run(cgroup, -1, [&address]() -> std::string {
+      const Fd listener = testing::listen_on(address);
+      while (true) pause();
+    });
+    EXPECT_EQ(state_with(thread, probes, "let through"), "let through");
+    Child probe = probe_from(cgroup);
+    const Fd accepted = testing::accept_from(app_.get());
+    ASSERT_TRUE(accepted) << cgroup;
+    testing::write_text(accepted.get(), "alive");
+    EXPECT_EQ(capture_->open_probes(), 1u);
+    kill(kubelet.pid(), SIGKILL);
+    EXPECT_NE(state_with(thread, probes, nobody).find(nobody), std::string::npos);
+  }
+  end(thread, probes, tasks);
 }
 
 }  // namespace
