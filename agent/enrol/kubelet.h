@@ -49,7 +49,7 @@ class KubeletProbes {
   bool finds_;
   std::string cgroup_;
   uint16_t port_;
-  pid_t found_ = 0;        // the kubelet, where it was found
+  Fd found_;               // a pidfd: the kubelet, where it was found
   uint64_t followed_ = 0;  // cgroup id
   std::string state_;
   bool stopped_ = false;
