@@ -3,6 +3,7 @@
 #include "agent/compile/notices.h"
 #include "agent/control/grpc_server.h"
 #include "agent/identity/key_files.h"
+#include "agent/source/kube/kube_source.h"
 #include "ztunnel/base/log.h"
 
 #include <grpcpp/grpcpp.h>
@@ -95,8 +96,10 @@ struct Control::Parts {
   std::unique_ptr<identity::Authority> authority;
   identity::PluggedAuthority* plugged = nullptr;  // the same, where an operator brings it
   std::shared_ptr<const identity::TokenVerifier> verifier;
+  std::unique_ptr<source::kube::ApiClient> api;  // null: objects come from a folder
   std::unique_ptr<source::Source> source;
   std::unique_ptr<source::StatusWriter> statuses;
+  source::kube::KubeStatusWriter* kube_statuses = nullptr;  // the same, where it is one
   Fd admin_listener;
   std::unique_ptr<runtime::Acceptor> admin;
   std::unique_ptr<ServerTls> tls;
@@ -121,20 +124,36 @@ Result<void> Control::open_authority(Parts& parts) {
   return write_roots(*parts.authority, options.state_folder);
 }
 
+Result<void> Control::open_source(Parts& parts) {
+  const Options& options = parts.options;
+  if (!options.api_server.is_given()) {
+    TRY(check_folder(options.objects_folder));
+    parts.source = TRY(source::make_folder_source(*parts.loop, options.objects_folder));
+    parts.statuses = source::make_folder_status_writer(options.objects_folder);
+    return {};
+  }
+  using namespace source::kube;
+  parts.api = ApiClient::make(*parts.loop, TRY(load_config(options.api_server)));
+  auto from_server = make_kube_source(*parts.api, control_resources(options.mesh.root_namespace));
+  auto statuses = make_kube_status_writer(*parts.api, *from_server);
+  parts.kube_statuses = statuses.get();
+  parts.statuses = std::move(statuses);
+  parts.source = std::move(from_server);
+  return {};
+}
+
 Control::Control(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Control::~Control() = default;
 
 Result<std::unique_ptr<Control>> Control::create(const Options& options) {
   auto made = std::make_unique<Parts>(options);
   Parts& parts = *made;
-  TRY(check_folder(options.objects_folder));
   parts.verifier = TRY(identity::load_verifier(options.token_key_file));
   TRY(open_authority(parts));
   parts.tls = TRY(ServerTls::create(*parts.authority, options.server_names, options.state_folder));
   parts.loop = TRY(runtime::Loop::create_best());
   parts.signals = TRY(open_signals());
-  parts.source = TRY(source::make_folder_source(*parts.loop, options.objects_folder));
-  parts.statuses = source::make_folder_status_writer(options.objects_folder);
+  TRY(open_source(parts));
   parts.admin_listener = TRY(listen_admin(*parts.loop, options.admin_socket));
   parts.xds = std::make_unique<xds::Server>(parts.verifier);
   parts.ca =
@@ -172,10 +191,13 @@ Task<void> Control::serve() {
   tasks_.spawn(
       parts_->source->watch([this](const std::vector<source::Change>& changes) { apply(changes); },
                             [this](const Error& error) { parts_->source_errors.add(error); }));
+  if (parts_->kube_statuses != nullptr) tasks_.spawn(parts_->kube_statuses->run());
   co_await loop.poll(parts_->signals.get(), POLLIN);
   loop.unschedule(renewal_);
   loop.unschedule(look_);
   parts_->source->stop();
+  if (parts_->kube_statuses != nullptr) parts_->kube_statuses->stop();
+  if (parts_->api) tasks_.spawn(parts_->api->stop());
   parts_->admin->stop();
   for (runtime::ByteStream* connection : admin_connections_) connection->abort();
   co_await tasks_.join();

@@ -44,6 +44,7 @@ class Control {
   struct Parts;
   explicit Control(std::unique_ptr<Parts> parts);
   static Result<void> open_authority(Parts& parts);
+  static Result<void> open_source(Parts& parts);
 
   runtime::Task<void> serve();
   runtime::Task<void> admit(Fd connection);

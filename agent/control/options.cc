@@ -15,10 +15,12 @@ Result<SocketAddress> listen_address(const Flags& flags) {
 
 const std::vector<Flag>& Options::known_flags() {
   static const std::vector<Flag> kFlags = {
-      {.name = "objects",
-       .value = "DIR",
-       .help = "the manifests, one object or several a file",
-       .kind = Kind::kRequired},
+      {.name = "objects", .value = "DIR", .help = "the manifests, one object or several a file"},
+      {.name = "kubeconfig", .value = "FILE", .help = "the API server that has the objects"},
+      {.name = "context", .value = "NAME", .help = "of the kubeconfig (its current-context)"},
+      {.name = "in-cluster",
+       .help = "the API server of the pod that this runs in",
+       .kind = Kind::kSwitch},
       {.name = "state",
        .value = "DIR",
        .help = "where the root key and certificate are kept",
@@ -64,6 +66,10 @@ const std::vector<Flag>& Options::known_flags() {
 Result<Options> Options::from(const Flags& flags) {
   Options options;
   options.objects_folder = flags.get("objects");
+  options.api_server = {.kubeconfig = flags.get("kubeconfig"),
+                        .context = flags.get("context"),
+                        .in_cluster = flags.has("in-cluster")};
+  TRY(source::kube::check_one_source(options.objects_folder, options.api_server));
   options.state_folder = flags.get("state");
   options.ca_certs_folder = flags.get("ca-certs");
   options.listen = TRY(listen_address(flags));

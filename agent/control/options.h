@@ -1,6 +1,7 @@
 #pragma once
 
 #include "agent/compile/compiler.h"
+#include "agent/source/kube/config.h"
 #include "ztunnel/base/flags.h"
 #include "ztunnel/base/ip.h"
 #include "ztunnel/base/result.h"
@@ -12,7 +13,9 @@ namespace weft::control {
 
 // The command line of `weft-agent control`, checked as far as the command line alone allows.
 struct Options {
+  // Exactly one of these says where objects come from.
   std::string objects_folder;
+  source::kube::ConfigFlags api_server;
   std::string state_folder;
   std::string ca_certs_folder;  // empty: control makes a root of its own
   SocketAddress listen;

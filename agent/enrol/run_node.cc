@@ -8,6 +8,7 @@
 #include "agent/enrol/enroller.h"
 #include "agent/enrol/kubelet.h"
 #include "agent/enrol/status.h"
+#include "agent/source/kube/kube_source.h"
 #include "agent/source/source.h"
 #include "ztunnel/base/flags.h"
 #include "ztunnel/base/log.h"
@@ -33,10 +34,12 @@ const std::vector<Flag> kFlags = {
      .value = "NAME",
      .help = "this node, as spec.nodeName of its pods says",
      .kind = Flag::Kind::kRequired},
-    {.name = "objects",
-     .value = "DIR",
-     .help = "folder of manifests to watch",
-     .kind = Flag::Kind::kRequired},
+    {.name = "objects", .value = "DIR", .help = "folder of manifests to watch"},
+    {.name = "kubeconfig", .value = "FILE", .help = "the API server that has the objects"},
+    {.name = "context", .value = "NAME", .help = "of the kubeconfig (its current-context)"},
+    {.name = "in-cluster",
+     .help = "the API server of the pod that this runs in",
+     .kind = Flag::Kind::kSwitch},
     {.name = "zds-socket",
      .value = "PATH",
      .help = "socket on which ztunnel is told of pods",
@@ -119,6 +122,7 @@ class Node {
  private:
   runtime::Task<void> withdraw();
   std::string cni_state() const;
+  Result<void> open_source();
   runtime::Task<void> wait_for_signal();
   runtime::Task<void> serve_admin(Fd connection);
   runtime::Task<http::Response> answer(http::Request request);
@@ -129,6 +133,7 @@ class Node {
   Fd signals_;
   Fd admin_listener_;
   std::unique_ptr<Capture> capture_;
+  std::unique_ptr<source::kube::ApiClient> api_;  // null: objects come from a folder
   std::unique_ptr<source::Source> source_;
   std::unique_ptr<Enroller> enroller_;
   std::unique_ptr<CniServer> cni_;
@@ -155,7 +160,7 @@ Result<void> Node::prepare() {
                                 .name = flags_.get("node"),
                                 .node_netns_cookie = node_netns}));
   probes_ = std::make_unique<KubeletProbes>(loop_, *capture_, kubelet);
-  source_ = TRY(source::make_folder_source(loop_, flags_.get("objects")));
+  TRY(open_source());
   enroller_ = std::make_unique<Enroller>(
       loop_,
       EnrollerConfig{
@@ -201,6 +206,20 @@ Result<void> Node::prepare_cni() {
   return {};
 }
 
+Result<void> Node::open_source() {
+  const source::kube::ConfigFlags api_server{.kubeconfig = flags_.get("kubeconfig"),
+                                             .context = flags_.get("context"),
+                                             .in_cluster = flags_.has("in-cluster")};
+  TRY(source::kube::check_one_source(flags_.get("objects"), api_server));
+  if (!api_server.is_given()) {
+    source_ = TRY(source::make_folder_source(loop_, flags_.get("objects")));
+    return {};
+  }
+  api_ = source::kube::ApiClient::make(loop_, TRY(source::kube::load_config(api_server)));
+  source_ = source::kube::make_kube_source(*api_, source::kube::node_resources(flags_.get("node")));
+  return {};
+}
+
 runtime::Task<void> Node::run() {
   runtime::TaskScope tasks;
   tasks.spawn(enroller_->run());
@@ -216,6 +235,7 @@ runtime::Task<void> Node::run() {
   if (cni_) cni_->stop();
   enroller_->stop();
   admin_->stop();
+  if (api_) tasks.spawn(api_->stop());
   co_await tasks.join();
   log::info(kTarget).say("node agent has stopped");
   loop_.stop();

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <chrono>
+#include <ctime>
 
 namespace weft::objects {
 
@@ -180,6 +181,14 @@ std::optional<int64_t> parse_time(std::string_view text) {
   if (!offset || !text.empty() || !date.ok()) return std::nullopt;
   const auto days = std::chrono::sys_days(date).time_since_epoch().count();
   return int64_t{days} * 86400 + hour * 3600 + minute * 60 + seconds - *offset;
+}
+
+std::string format_time(std::chrono::system_clock::time_point time) {
+  const time_t seconds = std::chrono::system_clock::to_time_t(time);
+  tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[32];
+  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
 }
 
 }  // namespace weft::objects

@@ -4,6 +4,7 @@
 
 #include <google/protobuf/map.h>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -29,5 +30,7 @@ void check_labels(const google::protobuf::Map<std::string, std::string>& labels,
 std::optional<uint16_t> parse_port(std::string_view text);
 // Seconds since 1970 of an RFC 3339 time; fractions of a second are cut off.
 std::optional<int64_t> parse_time(std::string_view text);
+// The way back, in UTC: "2026-01-31T12:00:00Z".
+std::string format_time(std::chrono::system_clock::time_point time);
 
 }  // namespace weft::objects

@@ -1,3 +1,4 @@
+#include "agent/objects/document.h"
 #include "agent/objects/kinds.h"
 #include "agent/objects/names.h"
 #include "agent/objects/object.h"
@@ -41,15 +42,15 @@ std::string wrong_with_path_name(std::string_view name) {
 }
 
 // The document without what stands beside a message's fields: apiVersion, kind and, of an opaque
-// kind, whatever its message does not list (that becomes "rest").
-Tree fields_of(const Tree& document, const Kind& kind) {
+// kind, whatever its message does not list (that becomes "rest"). Takes the values out of it.
+Tree fields_of(Tree& document, const Kind& kind) {
   const auto* type = kind.prototype->GetDescriptor();
   const bool opaque = type == crd::opaque::Opaque::descriptor();
   Tree fields = Tree::map();
-  for (const Tree::Member& member : document.members) {
+  for (Tree::Member& member : document.members) {
     if (member.name == "apiVersion" || member.name == "kind") continue;
     const bool listed = member.name != "rest" && type->FindFieldByName(member.name) != nullptr;
-    if (!opaque || listed) fields.members.push_back(member);
+    if (!opaque || listed) fields.add(member.name, std::move(member.value));
   }
   return fields;
 }
@@ -100,30 +101,9 @@ crd::core::ObjectMeta& mutable_metadata(google::protobuf::Message& message) {
 }
 
 void Gatherer::add_object(const Tree& document, const Kind& kind) {
-  Report report(subject_of(document, kind));
-  for (const char* name : {"apiVersion", "kind"}) {
-    size_t count = 0;
-    for (const Tree::Member& member : document.members) count += member.name == name ? 1 : 0;
-    const auto here = report.at(name);
-    if (count > 1) report.add("written twice");
-  }
-  std::shared_ptr<google::protobuf::Message> message(kind.prototype->New());
-  read_message(fields_of(document, kind), *message, report);
-  crd::core::ObjectMeta& metadata = mutable_metadata(*message);
-  settle_namespace(kind, metadata, report);
-  validate_meta(metadata, report);
-  if (auto* opaque = dynamic_cast<crd::opaque::Opaque*>(message.get())) {
-    read_rest(document, *opaque, report);
-    const auto here = report.at("metadata");
-    check_text(metadata.name(), "name", wrong_with_path_name, report);
-  }
-  if (kind.validate != nullptr) kind.validate(*message, report);
-  if (report.empty()) {
-    parsed_.objects.push_back(std::make_shared<Object>(std::string(document.text_of("apiVersion")),
-                                                       std::string(kind.name), message));
-    return;
-  }
-  for (Error& error : report.take()) parsed_.errors.push_back(std::move(error));
+  ReadObject read = read_object(document, kind);
+  if (read.errors.empty()) parsed_.objects.push_back(std::move(read.object));
+  for (Error& error : read.errors) parsed_.errors.push_back(std::move(error));
 }
 
 void Gatherer::add_list(const Tree& document, std::string_view place) {
@@ -167,6 +147,30 @@ std::string place_of(const Tree& document, size_t index) {
 }
 
 }  // namespace
+
+ReadObject read_object(Tree document, const Kind& kind) {
+  Report report(subject_of(document, kind));
+  for (const char* name : {"apiVersion", "kind"}) {
+    size_t count = 0;
+    for (const Tree::Member& member : document.members) count += member.name == name ? 1 : 0;
+    const auto here = report.at(name);
+    if (count > 1) report.add("written twice");
+  }
+  std::string api_version(document.text_of("apiVersion"));
+  std::shared_ptr<google::protobuf::Message> message(kind.prototype->New());
+  read_message(fields_of(document, kind), *message, report);
+  crd::core::ObjectMeta& metadata = mutable_metadata(*message);
+  settle_namespace(kind, metadata, report);
+  validate_meta(metadata, report);
+  if (auto* opaque = dynamic_cast<crd::opaque::Opaque*>(message.get())) {
+    read_rest(document, *opaque, report);
+    const auto here = report.at("metadata");
+    check_text(metadata.name(), "name", wrong_with_path_name, report);
+  }
+  if (kind.validate != nullptr) kind.validate(*message, report);
+  return {std::make_shared<Object>(std::move(api_version), std::string(kind.name), message),
+          report.take()};
+}
 
 Parsed parse_manifests(std::string_view text, std::string_view origin) {
   Gatherer gatherer(origin);

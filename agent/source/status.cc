@@ -1,5 +1,6 @@
 #include "agent/source/status.h"
 
+#include "agent/objects/names.h"
 #include "agent/objects/tree.h"
 #include "agent/source/files.h"
 
@@ -9,7 +10,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <ctime>
 
 namespace weft::source {
 
@@ -21,14 +21,6 @@ std::string status_folder(const std::string& folder) { return folder + "/.status
 
 std::string status_file(const std::string& folder, const objects::Key& key) {
   return status_folder(folder) + "/" + key.kind + "." + key.ns + "." + key.name + ".json";
-}
-
-std::string rfc3339(std::chrono::system_clock::time_point time) {
-  const time_t seconds = std::chrono::system_clock::to_time_t(time);
-  tm parts{};
-  gmtime_r(&seconds, &parts);
-  char text[32];
-  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
 }
 
 // When the condition of this type came to have this status; empty: now.
@@ -74,7 +66,8 @@ class FolderStatusWriter final : public StatusWriter {
     }
     const auto kept = read_file(file);
     const auto before = kept ? objects::parse_json(*kept) : Result<Tree>(Tree());
-    const std::string text = to_json(conditions, before ? *before : Tree(), rfc3339(clock_()));
+    const std::string text =
+        to_json(conditions, before ? *before : Tree(), objects::format_time(clock_()));
     if (kept && *kept == text) return {};
     if (::mkdir(status_folder(folder_).c_str(), 0755) != 0 && errno != EEXIST) {
       return fail_errno(errno, status_folder(folder_));

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ztunnel/learn/pause.h"
+#include "ztunnel/runtime/pause.h"
 #include "ztunnel/tls/revocation.h"
 
 #include <functional>
@@ -39,7 +39,7 @@ class CrlWatch {
 
   std::string file_;  // empty: no CRLs are kept
   std::function<void(List)> on_list_;
-  Pause pause_;
+  runtime::Pause pause_;
   Stamp seen_;
   bool missing_ = false;
   bool stopped_ = false;

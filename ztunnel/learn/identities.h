@@ -2,8 +2,8 @@
 
 #include "ztunnel/learn/ca_client.h"
 #include "ztunnel/learn/parking.h"
-#include "ztunnel/learn/pause.h"
 #include "ztunnel/learn/view.h"
+#include "ztunnel/runtime/pause.h"
 
 #include <chrono>
 #include <functional>
@@ -38,7 +38,7 @@ class Identities {
   struct Options {
     std::chrono::seconds lifetime;
     Clock clock;
-    Backoff::Random random;
+    runtime::Backoff::Random random;
   };
   Identities(runtime::Loop& loop, CertificateAuthority& authority, IdentitySink& sink,
              Options options);
@@ -71,7 +71,7 @@ class Identities {
     TimePoint next_attempt;
     bool in_flight = false;
     uint64_t generation = 0;  // tells an answer to a question of an earlier entry
-    Backoff backoff;
+    runtime::Backoff backoff;
     std::string asked_for_roots;  // those for which it was asked again
   };
 
@@ -93,7 +93,7 @@ class Identities {
   size_t in_flight_ = 0;
   uint64_t generations_ = 0;
   bool stopped_ = false;
-  Pause pause_;
+  runtime::Pause pause_;
   runtime::TaskScope attempts_;
 };
 

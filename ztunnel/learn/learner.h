@@ -21,7 +21,7 @@ namespace weft::learn {
 // What the learner takes from outside; tests give their own.
 struct LearnerOutside {
   Identities::Clock clock;
-  Backoff::Random random;
+  runtime::Backoff::Random random;
   std::unique_ptr<ChannelSource> xds_channels;
   std::unique_ptr<ChannelSource> ca_channels;
 };
@@ -90,7 +90,7 @@ class LearnerImpl final : public Learner,
   ZdsClient zds_;
   SnapshotKeeper snapshot_;
 
-  Pause park_pause_;
+  runtime::Pause park_pause_;
   bool park_dirty_ = false;
   bool stopped_ = false;
   bool draining_ = false;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ztunnel/learn/pause.h"
+#include "ztunnel/runtime/pause.h"
 
 #include <functional>
 #include <string>
@@ -28,7 +28,7 @@ class RootsWatch {
  private:
   std::string file_;
   OnRoots on_roots_;
-  Pause pause_;
+  runtime::Pause pause_;
   std::string text_;  // of the file, as last looked at
   bool stopped_ = false;
 };

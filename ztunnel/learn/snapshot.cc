@@ -207,7 +207,7 @@ Result<std::vector<DeltaResponse>> read_snapshot(const std::string& path) {
 }
 
 SnapshotKeeper::SnapshotKeeper(runtime::Loop& loop, std::string path, Source source,
-                               Backoff::Random random)
+                               runtime::Backoff::Random random)
     : loop_(loop),
       path_(std::move(path)),
       source_(std::move(source)),

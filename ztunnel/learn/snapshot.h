@@ -2,9 +2,9 @@
 
 #include "ztunnel/base/fd.h"
 #include "ztunnel/base/result.h"
-#include "ztunnel/learn/pause.h"
 #include "ztunnel/learn/state_builder.h"
 #include "ztunnel/runtime/loop.h"
+#include "ztunnel/runtime/pause.h"
 #include "ztunnel/runtime/sync.h"
 
 #include <chrono>
@@ -63,7 +63,8 @@ class SnapshotKeeper {
   static constexpr std::chrono::milliseconds kRetryFirst{500};
   static constexpr std::chrono::milliseconds kRetryMax{30'000};
 
-  SnapshotKeeper(runtime::Loop& loop, std::string path, Source source, Backoff::Random random);
+  SnapshotKeeper(runtime::Loop& loop, std::string path, Source source,
+                 runtime::Backoff::Random random);
 
   // Makes the file ours, with all that source() gives; the rest is of no effect before. At a start
   // from a snapshot that was restored, before anything new is learned; else, by start(), once there
@@ -87,7 +88,7 @@ class SnapshotKeeper {
   runtime::Loop& loop_;
   std::string path_;
   Source source_;
-  Backoff backoff_;
+  runtime::Backoff backoff_;
   Fd file_;  // in place, ours, and with all that is in force
   size_t base_bytes_ = 0;
   size_t log_bytes_ = 0;
@@ -98,7 +99,7 @@ class SnapshotKeeper {
   bool taken_over_ = false;
   bool stopped_ = false;
   std::string failure_;
-  Pause pause_;
+  runtime::Pause pause_;
 };
 
 }  // namespace weft::learn

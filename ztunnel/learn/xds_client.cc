@@ -46,7 +46,7 @@ void fill_node(envoy::service::discovery::v3::Node& out, const XdsNode& node) {
 }  // namespace
 
 XdsClient::XdsClient(runtime::Loop& loop, ChannelSource& source, XdsNode node, XdsSink& sink,
-                     Backoff::Random random)
+                     runtime::Backoff::Random random)
     : source_(source),
       node_(std::move(node)),
       sink_(sink),

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "ztunnel/learn/control_link.h"
-#include "ztunnel/learn/pause.h"
 #include "ztunnel/learn/state_builder.h"
+#include "ztunnel/runtime/pause.h"
 
 #include <map>
 #include <memory>
@@ -40,7 +40,7 @@ struct XdsNode {
 class XdsClient {
  public:
   XdsClient(runtime::Loop& loop, ChannelSource& source, XdsNode node, XdsSink& sink,
-            Backoff::Random random);
+            runtime::Backoff::Random random);
 
   runtime::Task<void> run();  // until stop()
   void stop();
@@ -53,8 +53,8 @@ class XdsClient {
   ChannelSource& source_;
   XdsNode node_;
   XdsSink& sink_;
-  Backoff backoff_;
-  Pause pause_;
+  runtime::Backoff backoff_;
+  runtime::Pause pause_;
   http::GrpcChannel* channel_ = nullptr;
   bool stopped_ = false;
 };

@@ -37,7 +37,7 @@ std::string park_message() {
 }  // namespace
 
 ZdsClient::ZdsClient(runtime::Loop& loop, std::string path, PodTable& pods, ZdsSink& sink,
-                     Backoff::Random random)
+                     runtime::Backoff::Random random)
     : loop_(loop),
       path_(std::move(path)),
       pods_(pods),

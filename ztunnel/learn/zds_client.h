@@ -1,8 +1,8 @@
 #pragma once
 
-#include "ztunnel/learn/pause.h"
 #include "ztunnel/learn/pods.h"
 #include "ztunnel/learn/zds_message.h"
+#include "ztunnel/runtime/pause.h"
 #include "ztunnel/runtime/sync.h"
 
 #include <memory>
@@ -31,7 +31,7 @@ class ZdsSink {
 class ZdsClient {
  public:
   ZdsClient(runtime::Loop& loop, std::string path, PodTable& pods, ZdsSink& sink,
-            Backoff::Random random);
+            runtime::Backoff::Random random);
 
   runtime::Task<void> run();  // until stop()
   void stop();
@@ -57,8 +57,8 @@ class ZdsClient {
   std::string path_;
   PodTable& pods_;
   ZdsSink& sink_;
-  Backoff backoff_;
-  Pause pause_;
+  runtime::Backoff backoff_;
+  runtime::Pause pause_;
   bool stopped_ = false;
   // Of the present connection.
   SeqpacketSocket* socket_ = nullptr;

@@ -165,17 +165,47 @@ Result<void> use_credentials(SSL_CTX* ssl, OSSL_LIB_CTX* library, const Credenti
   return {};
 }
 
-Result<std::unique_ptr<Context::Impl>> make_impl(const std::string& roots_pem) {
+// A certificate and its key as people keep them in files.
+Result<void> use_pem(SSL_CTX* ssl, OSSL_LIB_CTX* library, const ClientTls& tls) {
+  Result<std::vector<X509Ptr>> chain = parse_certificates(tls.chain_pem, library);
+  if (!chain) return Fail(std::move(chain.error()).in("the client certificate"));
+  const std::string& pem = tls.key_pem.bytes();
+  const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  // Nobody is asked for a passphrase: an empty one is given.
+  const KeyPtr key(PEM_read_bio_PrivateKey_ex(bio.get(), nullptr, nullptr, const_cast<char*>(""),
+                                              library, nullptr));
+  if (key == nullptr) {
+    return fail(Code::kInvalid, "the client key: expected an unencrypted private key in PEM (" +
+                                    take_openssl_error() + ")");
+  }
+  bool is_leaf = true;
+  for (const X509Ptr& certificate : *chain) {
+    const int used = is_leaf ? SSL_CTX_use_certificate(ssl, certificate.get())
+                             : static_cast<int>(SSL_CTX_add1_chain_cert(ssl, certificate.get()));
+    if (used != 1) return openssl_fail("using the client certificate");
+    is_leaf = false;
+  }
+  if (SSL_CTX_use_PrivateKey(ssl, key.get()) != 1 || SSL_CTX_check_private_key(ssl) != 1) {
+    return fail(Code::kInvalid, "the client key does not belong to the client certificate (" +
+                                    take_openssl_error() + ")");
+  }
+  return {};
+}
+
+Result<void> trust_roots(Context::Impl& impl, const std::string& roots_pem) {
+  const std::vector<X509Ptr> roots = TRY(parse_certificates(roots_pem, impl.library.get()));
+  StorePtr store = TRY(make_store(roots));
+  SSL_CTX_set_cert_store(impl.ssl.get(), store.release());
+  return {};
+}
+
+Result<std::unique_ptr<Context::Impl>> make_impl() {
   ERR_clear_error();
   auto impl = std::make_unique<Context::Impl>();
   impl->library = TRY(library_of_this_thread());
   impl->ssl.reset(SSL_CTX_new_ex(impl->library.get(), nullptr, TLS_method()));
   SSL_CTX* ssl = impl->ssl.get();
   if (ssl == nullptr) return openssl_fail("SSL_CTX_new");
-  const std::vector<X509Ptr> roots = TRY(parse_certificates(roots_pem, impl->library.get()));
-  StorePtr store = TRY(make_store(roots));
-  SSL_CTX_set_cert_store(ssl, store.release());
-
   SSL_CTX_set_security_level(ssl, kSecurityLevel);
   SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
                                SSL_OP_CIPHER_SERVER_PREFERENCE);
@@ -249,7 +279,8 @@ Context::Context(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Context::~Context() = default;
 
 Result<std::shared_ptr<Context>> Context::make(std::shared_ptr<const Credentials> credentials) {
-  std::unique_ptr<Impl> impl = TRY(make_impl(credentials->roots_pem));
+  std::unique_ptr<Impl> impl = TRY(make_impl());
+  TRY(trust_roots(*impl, credentials->roots_pem));
   TRY(use_credentials(impl->ssl.get(), impl->library.get(), *credentials));
   impl->own_trust_domain = credentials->identity.trust_domain;
   return std::shared_ptr<Context>(new Context(std::move(impl)));
@@ -258,9 +289,22 @@ Result<std::shared_ptr<Context>> Context::make(std::shared_ptr<const Credentials
 void Context::set_trust(std::shared_ptr<const Trust> trust) { impl_->trust = std::move(trust); }
 
 Result<std::shared_ptr<Context>> Context::make_client(const std::string& roots_pem) {
-  Result<std::unique_ptr<Impl>> impl = make_impl(roots_pem);
-  if (!impl) return Fail(std::move(impl.error()).in("trusting the control plane's roots"));
-  return std::shared_ptr<Context>(new Context(*std::move(impl)));
+  std::unique_ptr<Impl> impl = TRY(make_impl());
+  if (Result<void> trusted = trust_roots(*impl, roots_pem); !trusted) {
+    return Fail(std::move(trusted.error()).in("trusting the control plane's roots"));
+  }
+  return std::shared_ptr<Context>(new Context(std::move(impl)));
+}
+
+Result<std::shared_ptr<Context>> Context::make_client(const ClientTls& tls) {
+  std::unique_ptr<Impl> impl = TRY(make_impl());
+  if (!tls.verify) {
+    SSL_CTX_set_verify(impl->ssl.get(), SSL_VERIFY_NONE, nullptr);
+  } else if (Result<void> trusted = trust_roots(*impl, tls.roots_pem); !trusted) {
+    return Fail(std::move(trusted.error()).in("the server's certificate authority"));
+  }
+  if (!tls.chain_pem.empty()) TRY(use_pem(impl->ssl.get(), impl->library.get(), tls));
+  return std::shared_ptr<Context>(new Context(std::move(impl)));
 }
 
 }  // namespace weft::tls

@@ -13,6 +13,15 @@
 
 namespace weft::tls {
 
+// What a client of ordinary servers (one that is known by a name, not by an identity) trusts and
+// shows.
+struct ClientTls {
+  std::string roots_pem;
+  bool verify = true;          // false: any certificate will do, and roots_pem is not read
+  std::string chain_pem = {};  // our certificate, leaf first; empty: none
+  Secret key_pem = {};         // its key
+};
+
 // What one worker needs to make TLS sessions with one identity. Holds an OpenSSL library context of
 // its own thread (a shared one serializes the workers). Belongs to the thread that made it. Mesh
 // TLS, both directions: TLS 1.3 only, AES-256-GCM or AES-128-GCM, ALPN "h2", client certificate
@@ -23,6 +32,9 @@ class Context {
   // A client that verifies a server by name against `roots_pem` and shows no certificate; ALPN
   // "h2". For the control plane: xDS, CA.
   static Result<std::shared_ptr<Context>> make_client(const std::string& roots_pem);
+  // The same for another server: a Kubernetes API server. kInvalid says which part is malformed,
+  // and whether certificate and key belong together.
+  static Result<std::shared_ptr<Context>> make_client(const ClientTls& tls);
   ~Context();
   // For handshakes that begin from now on.
   void set_trust(std::shared_ptr<const Trust> trust);

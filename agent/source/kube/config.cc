@@ -55,17 +55,21 @@ Result<ApiConfig> in_cluster_config(const Environment& environment) {
   return config;
 }
 
+Result<void> check_one_source(const std::string& objects_folder, const ConfigFlags& flags) {
+  const int given = (objects_folder.empty() ? 0 : 1) + (flags.kubeconfig.empty() ? 0 : 1) +
+                    (flags.in_cluster ? 1 : 0);
+  if (given == 1) {
+    if (flags.context.empty() || !flags.kubeconfig.empty()) return {};
+    return fail(Code::kInvalid, "--context: only a kubeconfig has contexts; give --kubeconfig");
+  }
+  return fail(Code::kInvalid,
+              std::string(given == 0 ? "where do objects come from? " : "") +
+                  "expected exactly one of --objects DIR, --kubeconfig FILE and --in-cluster" +
+                  (given == 0 ? "" : ", got " + std::to_string(given)));
+}
+
 Result<ApiConfig> load_config(const ConfigFlags& flags) {
-  if (flags.in_cluster && !flags.kubeconfig.empty()) {
-    return fail(Code::kInvalid, "--in-cluster and --kubeconfig exclude each other: give one");
-  }
-  if (flags.in_cluster) {
-    if (!flags.context.empty()) {
-      return fail(Code::kInvalid, "--context: only a kubeconfig has contexts; give --kubeconfig");
-    }
-    return in_cluster_config();
-  }
-  return kubeconfig(flags.kubeconfig, flags.context);
+  return flags.in_cluster ? in_cluster_config() : kubeconfig(flags.kubeconfig, flags.context);
 }
 
 }  // namespace weft::source::kube

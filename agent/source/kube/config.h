@@ -73,7 +73,11 @@ struct ConfigFlags {
   std::string kubeconfig;
   std::string context;
   bool in_cluster = false;
+
+  bool is_given() const { return in_cluster || !kubeconfig.empty(); }
 };
+// Whether they, or --objects DIR beside them, name exactly one place where objects come from.
+Result<void> check_one_source(const std::string& objects_folder, const ConfigFlags& flags);
 Result<ApiConfig> load_config(const ConfigFlags& flags);
 
 }  // namespace weft::source::kube

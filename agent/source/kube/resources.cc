@@ -81,7 +81,9 @@ std::vector<Resource> control_resources(const std::string& root_namespace) {
                  .ns = root_namespace,
                  .field_selector = "metadata.name=" + std::string(objects::kMeshConfigMap)});
   all.push_back(crd(kSecurity, "authorizationpolicies", "AuthorizationPolicy"));
+  all.back().keeps_status = true;
   all.push_back(crd(kSecurity, "peerauthentications", "PeerAuthentication"));
+  all.back().keeps_status = true;
   all.push_back(crd(kNetworking, "serviceentries", "ServiceEntry"));
   all.push_back(crd(kNetworking, "workloadentries", "WorkloadEntry"));
   all.push_back(crd(kNetworking, "sidecars", "Sidecar"));

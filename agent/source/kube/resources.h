@@ -21,6 +21,7 @@ struct Resource {
   std::string_view kind;                   // "Pod", as objects::kinds() knows it in this group
   bool namespaced = true;
   bool metadata_only = false;  // nothing reads more of it
+  bool keeps_status = false;   // we write it, so what it is there is kept
   bool built_in = true;        // false: a CRD, which may be absent
   std::string ns = {};         // only in this namespace; empty: everywhere
   std::string field_selector = {};

@@ -7,15 +7,15 @@
 #include <chrono>
 #include <functional>
 
-namespace weft::learn {
+namespace weft::runtime {
 
 // A sleep that can be ended early. A wake() that comes while nobody waits ends the next wait.
 class Pause {
  public:
-  explicit Pause(runtime::Loop& loop) : loop_(loop) {}
+  explicit Pause(Loop& loop) : loop_(loop) {}
 
-  runtime::Task<void> wait(std::chrono::milliseconds limit) {
-    const runtime::TimerId timer = loop_.schedule(limit, [this] { woken_.set(); });
+  Task<void> wait(std::chrono::milliseconds limit) {
+    const TimerId timer = loop_.schedule(limit, [this] { woken_.set(); });
     co_await woken_.wait();
     loop_.unschedule(timer);
     woken_.reset();
@@ -23,8 +23,8 @@ class Pause {
   void wake() { woken_.set(); }
 
  private:
-  runtime::Loop& loop_;
-  runtime::Event woken_;
+  Loop& loop_;
+  Event woken_;
 };
 
 // How long to wait before the next try: doubles from `first` up to `max`, less a random part so
@@ -54,4 +54,4 @@ class Backoff {
   std::chrono::milliseconds next_;
 };
 
-}  // namespace weft::learn
+}  // namespace weft::runtime
