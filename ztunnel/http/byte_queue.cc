@@ -77,16 +77,19 @@ Buffer ByteQueue::pop() {
   return first;
 }
 
-void ByteQueue::copy_to(std::span<uint8_t> into) {
-  CHECK(into.size() <= size_);
-  size_ -= into.size();
-  while (!into.empty()) {
+void ByteQueue::take(size_t bytes, PieceList& into) {
+  CHECK(bytes <= size_);
+  size_ -= bytes;
+  while (bytes > 0) {
     Buffer& first = pieces_[first_];
-    const size_t part = std::min(first.size(), into.size());
-    std::memcpy(into.data(), first.data(), part);
-    first.trim_front(part);
-    into = into.subspan(part);
-    if (first.empty()) drop_first();
+    if (first.size() > bytes) {
+      into.add(first.share(0, bytes));
+      first.trim_front(bytes);
+      return;
+    }
+    bytes -= first.size();
+    into.add(std::move(first));
+    drop_first();
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ztunnel/http/piece_list.h"
 #include "ztunnel/runtime/buffer.h"
 
 #include <cstddef>
@@ -28,8 +29,8 @@ class ByteQueue {
   // Takes source[offset .. offset+length).
   void push(const runtime::Buffer& source, size_t offset, size_t length);
   void push(runtime::Buffer bytes);
-  runtime::Buffer pop();                  // the first piece; only where the queue is not empty
-  void copy_to(std::span<uint8_t> into);  // takes the first into.size() bytes, which are there
+  runtime::Buffer pop();                     // the first piece; only where the queue is not empty
+  void take(size_t bytes, PieceList& into);  // the first so many, which are there
   void clear();
 
  private:

@@ -33,7 +33,7 @@ H2Connection::H2Connection(runtime::Loop& loop, std::unique_ptr<runtime::ByteStr
       transport_(std::move(transport)),
       options_(options),
       on_request_(std::move(on_request)),
-      session_(options.role, options.limits, *this, loop.buffers()),
+      session_(options.role, options.limits, *this),
       link_(std::make_shared<H2Connection*>(this)) {}
 
 H2Connection::~H2Connection() {
@@ -104,6 +104,12 @@ Task<Result<void>> H2Connection::read_loop() {
     if (!bytes) co_return Fail(std::move(bytes.error()));
     if (bytes->empty()) co_return Result<void>();
     Result<void> fed = session_.feed(*bytes);
+    // All that came together, before anybody is told of it: then it is passed on together, too.
+    while (fed) {
+      std::optional<Buffer> more = transport_->take_ready();
+      if (!more) break;
+      fed = session_.feed(*more);
+    }
     bytes->clear();
     settle();
     if (!fed) co_return fed;
@@ -120,11 +126,12 @@ Task<void> H2Connection::write_loop() {
     writer_waits_ = false;
     while (true) {
       send_last_goaway();
-      Result<Buffer> bytes = session_.produce();
+      Result<void> produced = session_.produce(out_);
       settle();
-      if (!bytes) co_return break_off(std::move(bytes.error()));
-      if (bytes->empty()) break;
-      Result<void> written = co_await transport_->write(std::move(*bytes));
+      if (!produced) co_return break_off(std::move(produced.error()));
+      if (out_.empty()) break;
+      Result<void> written = co_await transport_->write_pieces(out_.pieces());
+      out_.clear();
       if (!written) co_return break_off(std::move(written.error()));
     }
   } while (!ended_ && !session_.is_finished());
@@ -361,10 +368,10 @@ H2Observer::Outgoing H2Connection::outgoing_ready(int32_t id, size_t size) {
   return {bytes, state->we_ended && bytes == state->outgoing.size()};
 }
 
-void H2Connection::take_outgoing(int32_t id, std::span<uint8_t> into) {
+void H2Connection::take_outgoing(int32_t id, size_t size, PieceList& into) {
   StreamState* state = find(id);
   CHECK(state != nullptr);
-  state->outgoing.copy_to(into);
+  state->outgoing.take(size, into);
   touch(*state);
 }
 

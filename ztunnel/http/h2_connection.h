@@ -81,7 +81,7 @@ class H2Connection final : private H2Observer {
   void on_goaway() override { going_away_ = true; }
   void on_ping_answered(Ping ping) override;
   Outgoing outgoing_ready(int32_t stream, size_t size) override;
-  void take_outgoing(int32_t stream, std::span<uint8_t> into) override;
+  void take_outgoing(int32_t stream, size_t size, PieceList& into) override;
 
   StreamState* find(int32_t stream) const;
   std::shared_ptr<StreamState> add_stream(int32_t stream);
@@ -109,6 +109,7 @@ class H2Connection final : private H2Observer {
   // What the last call into the session concerned; see settle().
   std::deque<std::shared_ptr<StreamState>> touched_;
   std::deque<std::unique_ptr<H2Stream>> requested_;
+  PieceList out_{loop_.buffers()};  // is being written
   bool some_gone_ = false;
   std::function<void()> stream_gone_;
   std::function<void(const Error&)> refused_;

@@ -164,13 +164,10 @@ struct H2Session::Callbacks {
   static int send_data(nghttp2_session*, nghttp2_frame* frame, const uint8_t* frame_header,
                        size_t size, nghttp2_data_source*, void* user) {
     H2Session& session = self(user);
-    const std::span<uint8_t> tail = session.out_.tail();
-    if (tail.size() < kFrameHeaderBytes + size) return NGHTTP2_ERR_WOULDBLOCK;
-    std::memcpy(tail.data(), frame_header, kFrameHeaderBytes);
-    if (size > 0) {
-      session.observer_.take_outgoing(frame->hd.stream_id, tail.subspan(kFrameHeaderBytes, size));
-    }
-    session.out_.extend(kFrameHeaderBytes + size);
+    // nghttp2 goes on by itself while it has DATA.
+    if (session.out_->size() >= kProduceBytes) return NGHTTP2_ERR_WOULDBLOCK;
+    session.out_->copy({frame_header, kFrameHeaderBytes});
+    if (size > 0) session.observer_.take_outgoing(frame->hd.stream_id, size, *session.out_);
     return 0;
   }
 
@@ -191,10 +188,8 @@ struct H2Session::Callbacks {
   }
 };
 
-H2Session::H2Session(H2Role role, const H2Limits& limits, H2Observer& observer,
-                     runtime::BufferPool& pool)
-    : pool_(pool),
-      role_(role),
+H2Session::H2Session(H2Role role, const H2Limits& limits, H2Observer& observer)
+    : role_(role),
       header_list_bytes_max_(limits.header_list_bytes_max),
       observer_(observer),
       block_(std::make_unique<Block>()) {
@@ -255,38 +250,25 @@ Result<void> H2Session::feed(const runtime::Buffer& bytes) {
   return {};
 }
 
-void H2Session::append(std::span<const uint8_t> frame) {
-  const std::span<uint8_t> tail = out_.tail();
-  const size_t part = std::min(tail.size(), frame.size());
-  std::memcpy(tail.data(), frame.data(), part);
-  out_.extend(part);
-  rest_ = frame.subspan(part);
-}
-
-Result<runtime::Buffer> H2Session::produce() {
-  if (dead_ || (rest_.empty() && !wants_write())) return runtime::Buffer();
-  out_ = pool_.get();
-  if (!rest_.empty()) append(rest_);
-  // Room for a whole DATA frame is left, or the buffer goes.
-  while (rest_.empty() && out_.tail().size() >= kFrameHeaderBytes + kDataBytesMax) {
+Result<void> H2Session::produce(PieceList& out) {
+  if (!wants_write()) return {};
+  out_ = &out;
+  while (out.size() < kProduceBytes) {
     const uint8_t* frame = nullptr;
     const ssize_t size = nghttp2_session_mem_send(session_, &frame);
     if (size < 0) {
-      out_.clear();
       dead_ = true;
       failure_ = Error(Code::kInternal,
                        std::string("HTTP/2: ") + nghttp2_strerror(static_cast<int>(size)));
       return Fail(*failure_);
     }
     if (size == 0) break;
-    append({frame, static_cast<size_t>(size)});
+    out.copy({frame, static_cast<size_t>(size)});
   }
-  return std::exchange(out_, runtime::Buffer());
+  return {};
 }
 
-bool H2Session::wants_write() const {
-  return !dead_ && (!rest_.empty() || nghttp2_session_want_write(session_) != 0);
-}
+bool H2Session::wants_write() const { return !dead_ && nghttp2_session_want_write(session_) != 0; }
 
 bool H2Session::is_finished() const {
   return dead_ || (!wants_write() && nghttp2_session_want_read(session_) == 0);

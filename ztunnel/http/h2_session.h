@@ -2,6 +2,7 @@
 
 #include "ztunnel/base/result.h"
 #include "ztunnel/http/header.h"
+#include "ztunnel/http/piece_list.h"
 #include "ztunnel/runtime/buffer.h"
 
 #include <cstdint>
@@ -14,9 +15,8 @@
 struct nghttp2_session;
 
 // HTTP/2 without I/O: bytes in, events out; and when asked, bytes out. Over nghttp2, whose checks
-// of HTTP semantics stay on. Payload is not copied on its way in (the observer is shown where in
-// what was fed it lies) and once on its way out, behind its frame header in the buffer that will be
-// sealed.
+// of HTTP semantics stay on. Payload is not copied: on its way in the observer is shown where in
+// what was fed it lies, on its way out it is a piece behind its frame's header.
 
 namespace weft::http {
 
@@ -65,14 +65,17 @@ class H2Observer {
     bool end = false;
   };
   virtual Outgoing outgoing_ready(int32_t stream, size_t size) = 0;
-  // Copies exactly so many of them, which outgoing_ready() promised.
-  virtual void take_outgoing(int32_t stream, std::span<uint8_t> into) = 0;
+  // Adds exactly so many of them, which outgoing_ready() promised.
+  virtual void take_outgoing(int32_t stream, size_t size, PieceList& into) = 0;
 };
 
 class H2Session {
  public:
   // One DATA frame with its header is one full TLS record.
   static constexpr size_t kDataBytesMax = 16384 - 9;
+  // What is gathered before it is sent: some full records. More would leave the cache before it is
+  // sealed and sent.
+  static constexpr size_t kProduceBytes = 128 * 1024;
   // SETTINGS and PING answers that may wait for a peer that does not read. A good peer has one or
   // two under way.
   static constexpr size_t kOutboundAcksMax = 1000;
@@ -87,7 +90,7 @@ class H2Session {
   // Fields in one header block. A CONNECT has five.
   static constexpr size_t kHeadersMax = 100;
 
-  H2Session(H2Role role, const H2Limits& limits, H2Observer& observer, runtime::BufferPool& pool);
+  H2Session(H2Role role, const H2Limits& limits, H2Observer& observer);
   ~H2Session();
   H2Session(const H2Session&) = delete;
   H2Session& operator=(const H2Session&) = delete;
@@ -95,8 +98,9 @@ class H2Session {
   // kInvalid, kLimit: the peer does not speak HTTP/2 or floods us; there is nothing more to say to
   // it. What it may be told (a GOAWAY) is no error here: see failure() once is_finished().
   Result<void> feed(const runtime::Buffer& bytes);
-  // The next bytes to send, at most a buffer full; empty: nothing now.
-  Result<runtime::Buffer> produce();
+  // Adds the next bytes to send, until kProduceBytes or a frame more are gathered; still empty:
+  // nothing now.
+  Result<void> produce(PieceList& out);
   bool wants_write() const;
   // Whether the session is over: nothing to send and nothing expected.
   bool is_finished() const;
@@ -121,20 +125,17 @@ class H2Session {
  private:
   struct Callbacks;
   struct Block;
-  void append(std::span<const uint8_t> frame);
   Error broken(std::string_view what) const;
   void tell_refused(uint32_t error);
 
-  runtime::BufferPool& pool_;
   H2Role role_;
   size_t header_list_bytes_max_;
   H2Observer& observer_;
   nghttp2_session* session_ = nullptr;
   const runtime::Buffer* feeding_ = nullptr;
-  runtime::Buffer out_;
-  std::span<const uint8_t> rest_;  // of a frame that did not fit into out_; nghttp2 keeps the bytes
-  std::unique_ptr<Block> block_;   // the header block that is being read
-  std::string complaint_;          // nghttp2's latest words about the peer
+  PieceList* out_ = nullptr;      // where produce() is at work
+  std::unique_ptr<Block> block_;  // the header block that is being read
+  std::string complaint_;         // nghttp2's latest words about the peer
   std::optional<Error> failure_;
   bool dead_ = false;  // nghttp2 is not to be called any more
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ztunnel/tls/credentials.h"
 #include "ztunnel/tls/openssl.h"
 #include "ztunnel/tls/revocation.h"
 #include "ztunnel/tls/tls_stream.h"
@@ -38,6 +39,9 @@ struct Verification {
   std::string refusal;                 // out: why the peer's certificate was refused
   // Out, where revocation is asked for: what a CRL may name.
   std::vector<CertificateId> certificates;
+  // Out: what the keys behind the handshake are made of. Never to be logged.
+  Secret client_traffic;
+  Secret server_traffic;
 };
 
 // Makes a session over no transport yet, of which `verification` must outlive the handshake.

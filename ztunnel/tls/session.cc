@@ -1,6 +1,7 @@
 #include "ztunnel/tls/session.h"
 
 #include "ztunnel/base/check.h"
+#include "ztunnel/tls/alerts.h"
 
 #include <algorithm>
 #include <cstring>
@@ -15,35 +16,20 @@ int alert_of(unsigned long error) {
   return reason - SSL_AD_REASON_OFFSET;
 }
 
-bool is_about_certificate(int alert) {
-  switch (alert) {
-    case SSL_AD_HANDSHAKE_FAILURE:
-    case SSL_AD_BAD_CERTIFICATE:
-    case SSL_AD_UNSUPPORTED_CERTIFICATE:
-    case SSL_AD_CERTIFICATE_REVOKED:
-    case SSL_AD_CERTIFICATE_EXPIRED:
-    case SSL_AD_CERTIFICATE_UNKNOWN:
-    case SSL_AD_UNKNOWN_CA:
-    case SSL_AD_ACCESS_DENIED:
-    case SSL_AD_DECRYPT_ERROR:  // a signature in the chain or of the handshake does not fit
-    case TLS13_AD_CERTIFICATE_REQUIRED:
-      return true;
-    default:
-      return false;
-  }
-}
-
 }  // namespace
 
-Session::Session(runtime::BufferPool& pool, uint64_t records_per_key)
-    : pool_(pool), records_per_key_(records_per_key) {}
+Session::Session(Context::Impl& context, runtime::BufferPool& pool, uint64_t records_per_key)
+    : pool_(pool),
+      library_(context.library.get()),
+      records_per_key_(records_per_key),
+      outgoing_(pool) {}
 
 Session::~Session() = default;
 
 Result<std::unique_ptr<Session>> Session::make(Context::Impl& context, Verification expected,
                                                runtime::BufferPool& pool,
                                                uint64_t records_per_key) {
-  std::unique_ptr<Session> session(new Session(pool, records_per_key));
+  std::unique_ptr<Session> session(new Session(context, pool, records_per_key));
   session->verification_ = std::make_unique<Verification>(std::move(expected));
   session->ssl_ = TRY(make_ssl(context, *session->verification_));
   BIO* bio = BIO_new(bio_method());
@@ -56,112 +42,53 @@ Result<std::unique_ptr<Session>> Session::make(Context::Impl& context, Verificat
 
 Result<Session::Progress> Session::handshake() {
   if (broken_) return Fail(*broken_);
+  if (records_) return Progress::kDone;
   ERR_clear_error();
   const int done = SSL_do_handshake(ssl_.get());
-  if (done == 1) {
-    if (alpn() == "h2") return Progress::kDone;
-    broken_ = Error(Code::kRefused, "peer chose no application protocol (ALPN), expected h2");
+  if (done != 1) {
+    if (SSL_get_error(ssl_.get(), done) == SSL_ERROR_WANT_READ) return Progress::kNeedsInput;
+    broken_ = handshake_error();
     return Fail(*broken_);
   }
-  if (SSL_get_error(ssl_.get(), done) == SSL_ERROR_WANT_READ) return Progress::kNeedsInput;
-  broken_ = handshake_error();
+  Result<void> taken_over = take_over();
+  if (taken_over) return Progress::kDone;
+  broken_ = std::move(taken_over.error());
   return Fail(*broken_);
 }
 
-void Session::feed(runtime::Buffer ciphertext) {
-  CHECK(incoming_.empty());
-  incoming_ = std::move(ciphertext);
-}
-
-Result<std::optional<runtime::Buffer>> Session::open() {
-  if (peer_ended_) return runtime::Buffer();
-  if (broken_) return Fail(*broken_);
-  if (answer_bytes_ > kAnswerBytesMax) {
-    broken_ = Error(Code::kLimit, "TLS: peer asks for key updates and has had no answer to many");
-    return Fail(*broken_);
-  }
-  if (incoming_.empty() && SSL_has_pending(ssl_.get()) == 0) return std::nullopt;
-  runtime::Buffer plain = pool_.get();
-  opening_ = true;
-  while (!plain.tail().empty()) {
-    ERR_clear_error();
-    size_t size = 0;
-    const int done = SSL_read_ex(ssl_.get(), plain.tail().data(), plain.tail().size(), &size);
-    if (done == 1) {
-      plain.extend(size);
-      continue;
-    }
-    const int why = SSL_get_error(ssl_.get(), done);
-    if (why == SSL_ERROR_WANT_READ) break;
-    if (why == SSL_ERROR_ZERO_RETURN) {
-      peer_ended_ = true;
-    } else {
-      broken_ = session_error();
-    }
-    incoming_.clear();
-    break;
-  }
-  opening_ = false;
-  // What came before an end or an error is handed out first; the next call tells.
-  if (!plain.empty()) return plain;
-  if (peer_ended_) return runtime::Buffer();
-  if (broken_) return Fail(*broken_);
-  return std::nullopt;
-}
-
-Result<void> Session::seal(runtime::Buffer plain) {
-  answer_bytes_ = 0;
-  while (!plain.empty()) {
-    if (broken_) return Fail(*broken_);
-    ERR_clear_error();
-    if (records_sealed_ >= records_per_key_) {
-      if (SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_NOT_REQUESTED) != 1) {
-        broken_ = session_error();
-        return Fail(*broken_);
-      }
-      records_sealed_ = 0;
-    }
-    size_t size = 0;
-    if (SSL_write_ex(ssl_.get(), plain.data(), plain.size(), &size) != 1) {
-      broken_ = session_error();
-      return Fail(*broken_);
-    }
-    plain.trim_front(size);
-    ++records_sealed_;
-  }
-  return {};
-}
-
-Result<void> Session::end() {
-  if (broken_) return Fail(*broken_);
-  ERR_clear_error();
-  if (SSL_shutdown(ssl_.get()) >= 0) return {};
-  broken_ = session_error();
-  return Fail(*broken_);
-}
-
-std::optional<runtime::Buffer> Session::take_outgoing() {
-  if (outgoing_.empty()) return std::nullopt;
-  runtime::Buffer first = std::move(outgoing_.front());
-  outgoing_.pop_front();
-  return first;
-}
-
-void Session::forget_verification() {
-  SSL_set_app_data(ssl_.get(), nullptr);
-  verification_.reset();
-}
-
-std::string Session::cipher() const {
-  const char* name = SSL_get_cipher_name(ssl_.get());
-  return name != nullptr ? name : "";
-}
-
-std::string Session::alpn() const {
+// The secrets of both directions are new and nothing was sent or read under them: tickets are not
+// issued, and OpenSSL reads one record at a time. So both begin with record 0, and what else has
+// come is theirs.
+Result<void> Session::take_over() {
   const unsigned char* name = nullptr;
   unsigned int size = 0;
   SSL_get0_alpn_selected(ssl_.get(), &name, &size);
-  return std::string(reinterpret_cast<const char*>(name), size);
+  alpn_.assign(reinterpret_cast<const char*>(name), size);
+  if (alpn_ != "h2") {
+    return fail(Code::kRefused, "peer chose no application protocol (ALPN), expected h2");
+  }
+  if (SSL_has_pending(ssl_.get()) != 0) {
+    return fail(Code::kInternal, "TLS: OpenSSL read on behind the handshake");
+  }
+  const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl_.get());
+  const Suite suite = TRY(suite_of(cipher));
+  cipher_ = SSL_CIPHER_get_name(cipher);
+  const bool server = SSL_is_server(ssl_.get()) != 0;
+  Secret& ours = server ? verification_->server_traffic : verification_->client_traffic;
+  Secret& peers = server ? verification_->client_traffic : verification_->server_traffic;
+  records_.emplace(server ? Records::Side::kServer : Records::Side::kClient,
+                   TRY(TrafficKey::make(suite, std::move(ours), library_)),
+                   TRY(TrafficKey::make(suite, std::move(peers), library_)), records_per_key_,
+                   pool_, outgoing_);
+  if (!incoming_.empty()) records_->feed(std::move(incoming_));
+  ssl_.reset();
+  return {};
+}
+
+void Session::feed(runtime::Buffer ciphertext) {
+  if (records_) return records_->feed(std::move(ciphertext));
+  CHECK(incoming_.empty());
+  incoming_ = std::move(ciphertext);
 }
 
 Error Session::handshake_error() {
@@ -169,20 +96,9 @@ Error Session::handshake_error() {
   const std::string reason = take_openssl_error();
   if (!verification_->refusal.empty()) return {Code::kRefused, verification_->refusal};
   if (alert != 0) {
-    return {Code::kRefused, std::string("peer refused the TLS handshake (alert: ") +
-                                SSL_alert_desc_string_long(alert) + ")"};
+    return {Code::kRefused, "peer refused the TLS handshake " + words_of_alert(alert)};
   }
   return {Code::kRefused, "TLS handshake failed: " + reason};
-}
-
-Error Session::session_error() {
-  const int alert = alert_of(ERR_peek_last_error());
-  const std::string reason = take_openssl_error();
-  if (alert == 0) return {Code::kReset, "TLS session broke: " + reason};
-  const std::string words = std::string(" (alert: ") + SSL_alert_desc_string_long(alert) + ")";
-  // In TLS 1.3 a server judges the client's certificate after the client's handshake is done.
-  if (is_about_certificate(alert)) return {Code::kRefused, "peer refused our certificate" + words};
-  return {Code::kReset, "peer broke the TLS session" + words};
 }
 
 int Session::bio_read(BIO* bio, char* into, size_t size, size_t* done) {
@@ -203,19 +119,7 @@ int Session::bio_write(BIO* bio, const char* from, size_t size, size_t* done) {
   auto& session = *static_cast<Session*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
   *done = size;
-  if (session.opening_) session.answer_bytes_ += size;
-  while (size > 0) {
-    if (session.outgoing_.empty() || session.outgoing_.back().seal_tail().empty()) {
-      session.outgoing_.push_back(session.pool_.get());
-    }
-    runtime::Buffer& last = session.outgoing_.back();
-    const std::span<uint8_t> room = last.seal_tail();
-    const size_t part = std::min(size, room.size());
-    std::memcpy(room.data(), from, part);
-    last.extend(part);
-    from += part;
-    size -= part;
-  }
+  session.outgoing_.append({reinterpret_cast<const uint8_t*>(from), size});
   return 1;
 }
 

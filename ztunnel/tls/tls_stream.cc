@@ -8,7 +8,7 @@
 #include <span>
 #include <utility>
 
-// Moves a Session's bytes over a transport. All of OpenSSL is called synchronously on the loop's
+// Moves a Session's bytes over a transport. The session is called synchronously on the loop's
 // thread, so a reader and a writer cannot meet inside it; what both produce leaves in the order in
 // which it was made, because only one of them sends at a time and sends everything that lies there.
 
@@ -36,7 +36,9 @@ class Stream final : public TlsStream {
 
   Task<Result<void>> handshake();
   Task<Result<Buffer>> read() override;
+  std::optional<Buffer> take_ready() override;
   Task<Result<void>> write(Buffer bytes) override;
+  Task<Result<void>> write_pieces(std::span<Buffer> pieces) override;
   Task<Result<void>> shutdown_write() override;
   void abort() override {
     aborted_ = true;
@@ -118,11 +120,19 @@ Task<Result<Buffer>> Stream::read() {
   }
 }
 
-Task<Result<void>> Stream::write(Buffer bytes) {
+// An end or an error is told by the next read().
+std::optional<Buffer> Stream::take_ready() {
+  if (aborted_) return std::nullopt;
+  Result<std::optional<Buffer>> opened = session_->open();
+  if (!opened || !*opened || (*opened)->empty()) return std::nullopt;
+  return std::move(*opened);
+}
+
+Task<Result<void>> Stream::write(Buffer bytes) { co_return co_await write_pieces({&bytes, 1}); }
+
+Task<Result<void>> Stream::write_pieces(std::span<Buffer> pieces) {
   if (aborted_) co_return cancelled();
-  if (bytes.empty()) co_return Result<void>();
-  if (ended_) co_return fail(Code::kInternal, "TLS: a write behind the end of our side");
-  CO_TRY(session_->seal(std::move(bytes)));
+  CO_TRY(session_->seal(pieces));
   co_return co_await flush();
 }
 

@@ -24,7 +24,7 @@ struct ClientTls {
 
 // What one worker needs to make TLS sessions with one identity. Holds an OpenSSL library context of
 // its own thread (a shared one serializes the workers). Belongs to the thread that made it. Mesh
-// TLS, both directions: TLS 1.3 only, AES-256-GCM or AES-128-GCM, ALPN "h2", client certificate
+// TLS, both directions: TLS 1.3 only, AES-128-GCM or AES-256-GCM, ALPN "h2", client certificate
 // mandatory, no SNI, no resumption (reference: ztunnel 1.5).
 class Context {
  public:

@@ -33,7 +33,7 @@ struct Stream {
 
 class Peer final : public H2Observer {
  public:
-  explicit Peer(uint8_t manner) : manner_(manner) {}
+  Peer(uint8_t manner, BufferPool& pool) : manner_(manner), pool_(pool) {}
 
   void on_settings() override {}
   void on_headers(int32_t stream, std::vector<Header> headers) override {
@@ -69,11 +69,11 @@ class Peer final : public H2Observer {
     const size_t bytes = std::min(size, one.to_send);
     return {bytes, one.we_ended && bytes == one.to_send};
   }
-  void take_outgoing(int32_t stream, std::span<uint8_t> into) override {
+  void take_outgoing(int32_t stream, size_t size, PieceList& into) override {
     Stream& one = streams.at(stream);
-    CHECK(into.size() <= one.to_send);
-    std::ranges::fill(into, uint8_t{'x'});
-    one.to_send -= into.size();
+    CHECK(size <= one.to_send);
+    into.add(pool_.copy_of(std::string(size, 'x')));
+    one.to_send -= size;
   }
 
   bool is_client() const { return (manner_ & 1U) != 0; }
@@ -84,6 +84,7 @@ class Peer final : public H2Observer {
 
  private:
   uint8_t manner_;
+  BufferPool& pool_;
 };
 
 // What a reader and a handler would do.
@@ -127,16 +128,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const uint8_t manner = data[0];
   const size_t step = (manner & 16U) != 0 ? 7 : 4096;
   std::string input(reinterpret_cast<const char*>(data + 1), size - 1);
-  Peer peer(manner);
+  BufferPool pool;
+  Peer peer(manner, pool);
   if ((manner & 2U) != 0) {
     input.insert(0, std::string(peer.is_client() ? "" : kPreface) + std::string(kSettings));
   }
-  BufferPool pool;
   const H2Limits limits{.stream_window_bytes = kWindowBytes,
                         .streams_max = peer.is_client() ? 0 : kStreamsMax,
                         .header_list_bytes_max = kHeaderListBytesMax};
   {
-    H2Session session(peer.is_client() ? H2Role::kClient : H2Role::kServer, limits, peer, pool);
+    H2Session session(peer.is_client() ? H2Role::kClient : H2Role::kServer, limits, peer);
     for (int i = 0; i < 2 && peer.is_client(); ++i) {
       const auto stream =
           session.submit_request({{":method", "CONNECT"}, {":authority", "a:1"}}, false);
@@ -153,9 +154,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       act(session, peer, manner);
       if ((manner & 32U) != 0 && left.size() > step) continue;  // a peer that reads late
       while (true) {
-        const weft::Result<Buffer> out = session.produce();
-        if (!out || out->empty()) break;
-        sent += out->text();
+        PieceList out(pool);
+        if (!session.produce(out) || out.empty()) break;
+        for (const Buffer& made : out.pieces()) sent += made.text();
       }
     }
     if (peer.is_client() && sent.starts_with(kPreface)) sent.erase(0, kPreface.size());

@@ -334,7 +334,7 @@ TEST_F(OpensslTest, IsServed) {
   EXPECT_EQ(served, kAlice + " said hello\n");
   EXPECT_THAT(output, ::testing::HasSubstr("good day"));
   EXPECT_THAT(output, ::testing::HasSubstr("ALPN protocol: h2"));
-  EXPECT_THAT(output, ::testing::HasSubstr("TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384"));
+  EXPECT_THAT(output, ::testing::HasSubstr("TLSv1.3, Cipher is TLS_AES_128_GCM_SHA256"));
   EXPECT_THAT(output, ::testing::HasSubstr("Verify return code: 0 (ok)"));
   EXPECT_THAT(output, ::testing::Not(::testing::HasSubstr("New Session Ticket")));
 }

@@ -37,7 +37,7 @@ TEST_P(TlsStreamTest, ProvesBothIdentities) {
   EXPECT_EQ(server_->peer().identity, id_of(kAlice));
   EXPECT_EQ(client_->peer().alpn, "h2");
   EXPECT_EQ(server_->peer().alpn, "h2");
-  EXPECT_EQ(client_->peer().cipher, "TLS_AES_256_GCM_SHA384");
+  EXPECT_EQ(client_->peer().cipher, "TLS_AES_128_GCM_SHA256");
 }
 
 TEST_P(TlsStreamTest, AcceptsAnyOfTheExpectedServersAndIntermediates) {
