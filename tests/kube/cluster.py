@@ -254,11 +254,15 @@ class Cluster:
             self.scheduler = self._process(
                 "kube-scheduler", KUBERNETES / "kube-scheduler", "--leader-elect=false",
                 "--bind-address=127.0.0.1", f"--kubeconfig={self.kubeconfig('system:kube-scheduler')}")
+        self._prepare()
         self.wait_ready()
         self.controllers.start()
         if self.scheduler:
             self.scheduler.start()
         self.wait_account()
+
+    def _prepare(self):
+        """What a kind of cluster makes while the API server starts."""
 
     def _process(self, name, *command, env=None):
         self._processes.append(Process(self.namespaces, name, command, self.log_path(name), env))

@@ -81,14 +81,15 @@ COREFILE = """.:53 {
 """
 
 
-def coredns(image):
-    """CoreDNS as clusters have it: objects for `kubectl apply`."""
+def coredns(image, node):
+    """CoreDNS as clusters have it, on one node: objects for `kubectl apply`."""
     def meta(name, **more):
         return {"name": name, "namespace": "kube-system", **more}
     role = "system:coredns"
     labels = {"k8s-app": "kube-dns"}
     pod = {
-        "serviceAccountName": "coredns", "dnsPolicy": "Default", "priorityClassName": "system-cluster-critical",
+        "nodeSelector": {"kubernetes.io/hostname": node}, "serviceAccountName": "coredns",
+        "dnsPolicy": "Default", "priorityClassName": "system-cluster-critical",
         "terminationGracePeriodSeconds": 1, "containers": [{
             "name": "coredns", "image": image, "imagePullPolicy": "Never", "args": ["-conf", "/etc/coredns/Corefile"],
             "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns", "readOnly": True}],

@@ -10,6 +10,7 @@ nodes do, and writes /etc, /opt, /var and /run to memory (node_init.sh). All of 
 a killed one left of cgroups, the next start removes.
 """
 
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -164,7 +165,7 @@ class Nodes(Cluster):
         remove_stale_cgroups()
         super().__init__(controllers=("*", "-node-ipam-controller"), scheduler=True, **options)
         self.nodes = [Node(self, number + 1) for number in range(nodes)]
-        self._dns, self._images = dns, dict(images or {})
+        self._dns, self._images, self._archives = dns, dict(images or {}), 0
 
     def __getitem__(self, name):
         return next(node for node in self.nodes if node.name == name)
@@ -183,12 +184,13 @@ class Nodes(Cluster):
             node.close()
         super().close()
 
-    def load(self, images):
-        """Makes images (names -> what image.write() takes) known to every node."""
-        archive = self.folder / "images.tar"
+    def load(self, images, nodes=None):
+        """Makes images (names -> what image.write() takes) known to every node, or to those given."""
+        archive = self.folder / f"images{self._archives}.tar"
+        self._archives += 1
         image.write(archive, images)
-        for node in self.nodes:
-            node.load(archive)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(lambda node: node.load(archive), nodes or self.nodes))
         archive.unlink()
 
     def wait_pods(self, namespace, selector=None, within=60):
@@ -205,19 +207,21 @@ class Nodes(Cluster):
         for one in what:
             self.kubectl("rollout", "status", one, "-n", namespace, f"--timeout={within}s", within=within + 10)
 
-    def _start_nodes(self):
+    def _prepare(self):
         for node in self.nodes:
             node.boot()
+        self.load({**image.pause(), **self._images})
         if self._dns:
             server = image.Layer().add("coredns", KUBERNETES / "coredns").add("tmp/.keep", b"")
-            self._images[COREDNS] = (["/coredns"], [server])
-        self.load({**image.pause(), **self._images})
+            self.load({COREDNS: (["/coredns"], [server])}, self.nodes[:1])
+
+    def _start_nodes(self):
         self.kubectl("create", "clusterrolebinding", "kube-proxy", "--clusterrole=system:node-proxier",
                      "--user=system:kube-proxy", check=False)
         for node in self.nodes:
             node.join()
         if self._dns:
-            self.apply(node_config.coredns(COREDNS))
+            self.apply(node_config.coredns(COREDNS, self.nodes[0].name))
         for node in self.nodes:
             eventually(lambda: is_ready(self.get("node", node.name)), what=f"node {node.name} ready", pause=0.2)
         if self._dns:
