@@ -102,6 +102,9 @@ Task<Result<std::string>> Exchange::over_udp(std::string query, milliseconds lim
   if (aborted_) co_return cancelled();
   const int family = server_.ip.is_v4() ? AF_INET : AF_INET6;
   socket_ = CO_TRY(runtime::socket_in(netns_fd_, family, SOCK_DGRAM, 0));
+  if (mark_ != 0 && setsockopt(socket_.get(), SOL_SOCKET, SO_MARK, &mark_, sizeof mark_) != 0) {
+    co_return fail_errno(errno, "marking a DNS query");
+  }
   sockaddr_storage address{};
   const socklen_t length = server_.to_sockaddr(address);
   // Connected: the kernel drops what comes from elsewhere, and tells of a port that is closed.
@@ -134,6 +137,7 @@ Task<Result<std::string>> Exchange::over_stream(std::string query,
                                                 std::chrono::steady_clock::time_point until) {
   runtime::DialOptions options;
   options.netns_fd = netns_fd_;
+  options.mark = mark_;
   options.timeout = std::chrono::ceil<milliseconds>(until - loop_.now());
   const std::unique_ptr<runtime::SocketStream> stream =
       CO_TRY(co_await runtime::dial(loop_, server_, options));

@@ -16,9 +16,9 @@ namespace weft::dns {
 // question, is taken. One call at a time.
 class Exchange {
  public:
-  // `netns_fd`: the network namespace it is asked from; -1: the process's own.
-  Exchange(runtime::Loop& loop, SocketAddress server, int netns_fd)
-      : loop_(loop), server_(server), netns_fd_(netns_fd) {}
+  // `netns_fd`: the network namespace it is asked from; -1: the process's own. `mark`: SO_MARK.
+  Exchange(runtime::Loop& loop, SocketAddress server, int netns_fd, uint32_t mark = 0)
+      : loop_(loop), server_(server), netns_fd_(netns_fd), mark_(mark) {}
 
   // `query` is a whole message of at least kHeaderBytes; its id is replaced on the way, and the
   // answer carries the query's own again. An answer may be truncated (TC). Errors: kTimeout after
@@ -46,6 +46,7 @@ class Exchange {
   runtime::Loop& loop_;
   SocketAddress server_;
   int netns_fd_;
+  uint32_t mark_;
   Fd socket_;
   runtime::ByteStream* stream_ = nullptr;
   bool aborted_ = false;

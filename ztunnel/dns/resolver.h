@@ -48,6 +48,8 @@ class Resolver {
   // after `limit`. kUnavailable: no server answers for it.
   runtime::Task<Result<std::vector<IpAddress>>> resolve(std::string name, Families families,
                                                         std::chrono::milliseconds limit);
+  // The servers that it asks, as resolv.conf names them now; never none.
+  const ResolvConf& conf();
   // Ends what is asked; whoever waits gets kCancelled.
   runtime::Task<void> stop();
 
@@ -59,7 +61,6 @@ class Resolver {
   runtime::Task<void> look_up(Key key, std::shared_ptr<Entry> entry);
   runtime::Task<Result<std::string>> ask_servers(std::string query);
   void make_room();
-  const ResolvConf& conf();
 
   runtime::Loop& loop_;
   std::string path_;

@@ -1,10 +1,13 @@
 #include "ztunnel/learn/pods.h"
 
 #include "ztunnel/base/log.h"
+#include "ztunnel/learn/redirected.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <tuple>
 #include <vector>
 
@@ -25,11 +28,28 @@ bool is_same_pod(const Pod& one, const Pod& other) {
          is_same_file(one.netns, other.netns);
 }
 
+// A redirected pod's are our own, and stay as they are while the pod does.
 bool has_same_listeners(const Pod& one, const Pod& other) {
+  if (one.redirected && other.redirected) return true;
   return one.answers_dns == other.answers_dns &&
          std::ranges::equal(one.listeners, other.listeners, [](const Fd& a, const Fd& b) {
            return a && b ? is_same_file(a, b) : !a && !b;
          });
+}
+
+// The same pod with our own sockets in it.
+Result<std::shared_ptr<const Pod>> opened(const Pod& pod) {
+  auto with_sockets = std::make_shared<Pod>();
+  with_sockets->uid = pod.uid;
+  with_sockets->name = pod.name;
+  with_sockets->ns = pod.ns;
+  with_sockets->service_account = pod.service_account;
+  with_sockets->answers_dns = pod.answers_dns;
+  with_sockets->redirected = true;
+  with_sockets->netns.reset(fcntl(pod.netns.get(), F_DUPFD_CLOEXEC, 0));
+  if (!with_sockets->netns) return fail_errno(errno, "keeping the pod's network namespace");
+  TRY(open_redirected(*with_sockets));
+  return with_sockets;
 }
 
 }  // namespace
@@ -47,6 +67,14 @@ Result<void> PodTable::add(std::shared_ptr<const Pod> pod) {
     } else {
       sink_.pod_removed(std::exchange(known->second, nullptr));
     }
+  }
+  if (pod->redirected) {
+    Result<std::shared_ptr<const Pod>> with_sockets = opened(*pod);
+    if (!with_sockets) {
+      if (known != pods_.end() && known->second == nullptr) pods_.erase(known);
+      return Fail(std::move(with_sockets.error()));
+    }
+    pod = std::move(*with_sockets);
   }
   log::info("zds")
       .field("pod", pod->ns + "/" + pod->name)

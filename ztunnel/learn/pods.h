@@ -32,7 +32,7 @@ class PodTable {
   explicit PodTable(PodSink& sink) : sink_(sink) {}
 
   void begin_snapshot() { mentioned_.clear(); }
-  // kLimit where the table is full.
+  // A redirected pod's sockets are opened here (redirected.h). kLimit where the table is full.
   Result<void> add(std::shared_ptr<const Pod> pod);
   Result<void> keep(const std::string& uid);  // kNotFound
   void remove(const std::string& uid);

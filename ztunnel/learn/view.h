@@ -19,7 +19,8 @@
 
 namespace weft::learn {
 
-// The sockets of a pod that the agent opens, as proto/zds.proto's Listener tells them apart.
+// The sockets of a pod: as proto/zds.proto's Listener tells apart those that our agent opens, then
+// those that only a redirected pod has.
 enum class ListenerKind : uint8_t {
   kInboundV4,
   kOutboundV4,
@@ -27,8 +28,12 @@ enum class ListenerKind : uint8_t {
   kOutboundV6,
   kDnsV4,  // datagrams, unlike the others
   kDnsV6,
+  kInboundPlainV4,  // kInboundV4 is that of tunnels alone then
+  kInboundPlainV6,
+  kDnsStreamV4,
+  kDnsStreamV6,
 };
-constexpr size_t kListenerKinds = 6;
+constexpr size_t kListenerKinds = 10;
 
 // A pod of this node, as the agent handed it over. The descriptors stay open while anyone holds it.
 struct Pod {
@@ -40,6 +45,9 @@ struct Pod {
   // Those of IPv4 TCP are always there; of the others what the agent could open, and serves.
   std::array<Fd, kListenerKinds> listeners;
   bool answers_dns = false;  // its agent captures DNS: queries over TCP are answered, too
+  // Its agent (Istio's istio-cni) gave no sockets: it redirects the pod's connections by netfilter
+  // to ports that ztunnel opens in the pod (redirected.h).
+  bool redirected = false;
 
   const Fd& listener(ListenerKind kind) const { return listeners[static_cast<size_t>(kind)]; }
   Fd& listener(ListenerKind kind) { return listeners[static_cast<size_t>(kind)]; }

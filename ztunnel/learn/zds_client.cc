@@ -12,6 +12,7 @@ using runtime::Task;
 constexpr std::chrono::milliseconds kBackoffFirst{10};
 constexpr std::chrono::milliseconds kBackoffMax{15'000};
 constexpr double kJitter = 0.3;
+constexpr std::chrono::milliseconds kPendingRetry{5'000};
 
 std::string hello() {
   pb::ZdsHello message;
@@ -56,6 +57,8 @@ Task<void> ZdsClient::run() {
 
 void ZdsClient::stop() {
   stopped_ = true;
+  loop_.unschedule(std::exchange(retry_, 0));
+  pending_.clear();
   if (socket_ != nullptr) socket_->abort();
   pause_.wake();
 }
@@ -79,6 +82,7 @@ Task<Result<void>> ZdsClient::session() {
   parking_offered_ = false;
   to_park_.reset();
   pods_.begin_snapshot();
+  pending_.clear();
   outgoing.try_push({hello(), Fd()});
   sender.spawn(send_all(*socket, outgoing));
   Result<void> ended = co_await listen(*socket);
@@ -127,17 +131,40 @@ Task<Result<void>> ZdsClient::listen(SeqpacketSocket& socket) {
 
 Result<void> ZdsClient::handle(ZdsMessage message) {
   if (auto* add = std::get_if<AddPod>(&message)) {
-    offer_parking();
-    return pods_.add(std::move(add->pod));
+    if (!add->pod->redirected) offer_parking();
+    return take(std::move(add->pod));
   }
   if (const auto* keep = std::get_if<KeepPod>(&message)) return pods_.keep(keep->uid);
   if (const auto* remove = std::get_if<RemovePod>(&message)) {
+    pending_.erase(remove->uid);
     pods_.remove(remove->uid);
     return {};
   }
   pods_.end_snapshot();
   sink_.agent_synced();
   return {};
+}
+
+// An istio-cni agent tells of a pod once. One whose ports we could not open yet (another ztunnel
+// has them without sharing, say) is refused in the acknowledgement and tried again, as Istio's
+// ztunnel does it.
+Result<void> ZdsClient::take(std::shared_ptr<const Pod> pod) {
+  Result<void> added = pods_.add(pod);
+  pending_.erase(pod->uid);
+  if (!added && pod->redirected && pending_.size() < PodTable::kPodsMax) {
+    const std::string uid = pod->uid;
+    pending_.emplace(uid, std::move(pod));
+    retry_later();
+  }
+  return added;
+}
+
+void ZdsClient::retry_later() {
+  if (retry_ != 0) return;
+  retry_ = loop_.schedule(kPendingRetry, [this] {
+    retry_ = 0;
+    for (const auto& [uid, pod] : std::exchange(pending_, {})) (void)take(pod);
+  });
 }
 
 void ZdsClient::offer_parking() {

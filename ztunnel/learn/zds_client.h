@@ -5,6 +5,7 @@
 #include "ztunnel/runtime/pause.h"
 #include "ztunnel/runtime/sync.h"
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -51,6 +52,8 @@ class ZdsClient {
   runtime::Task<Result<void>> listen(SeqpacketSocket& socket);
   runtime::Task<void> send_all(SeqpacketSocket& socket, runtime::Queue<Outgoing>& outgoing);
   Result<void> handle(ZdsMessage message);
+  Result<void> take(std::shared_ptr<const Pod> pod);
+  void retry_later();
   void offer_parking();
 
   runtime::Loop& loop_;
@@ -60,6 +63,8 @@ class ZdsClient {
   runtime::Backoff backoff_;
   runtime::Pause pause_;
   bool stopped_ = false;
+  std::map<std::string, std::shared_ptr<const Pod>> pending_;  // redirected, not opened yet, by uid
+  runtime::TimerId retry_ = 0;
   // Of the present connection.
   SeqpacketSocket* socket_ = nullptr;
   runtime::Queue<Outgoing>* outgoing_ = nullptr;

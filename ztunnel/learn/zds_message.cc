@@ -109,9 +109,6 @@ Result<ZdsMessage> decode_add(const pb::AddWorkload& add, std::vector<Fd> fds) {
   TRY(check_name(info.name(), "workload_info.name"));
   TRY(check_name(info.namespace_(), "workload_info.namespace"));
   TRY(check_name(info.service_account(), "workload_info.service_account"));
-  if (add.listeners_size() == 0) {
-    return wrong("AddWorkload without listeners: this ztunnel needs them from the node agent");
-  }
   const size_t expected = 1 + static_cast<size_t>(add.listeners_size());
   if (fds.size() != expected) {
     return wrong("expected " + std::to_string(expected) +
@@ -125,6 +122,11 @@ Result<ZdsMessage> decode_add(const pb::AddWorkload& add, std::vector<Fd> fds) {
   pod->answers_dns = add.answers_dns();
   TRY(check_netns(fds[0].get()));
   pod->netns = std::move(fds[0]);
+  if (add.listeners_size() == 0) {
+    pod->redirected = true;
+    pod->answers_dns = true;  // of what is redirected to our port for it
+    return AddPod{std::move(pod)};
+  }
   TRY(take_listeners(add, std::span(fds).subspan(1), *pod));
   return AddPod{std::move(pod)};
 }

@@ -28,7 +28,8 @@ constexpr std::chrono::milliseconds kErrorPause{100};
 class UdpUpstream final : public DnsUpstream {
  public:
   UdpUpstream(PodProxy& proxy, SocketAddress resolver, size_t& forwarded)
-      : exchange_(proxy.context().loop, resolver, proxy.pod().netns.get()), forwarded_(forwarded) {}
+      : exchange_(proxy.context().loop, resolver, proxy.pod().netns.get(), proxy.mark()),
+        forwarded_(forwarded) {}
   Task<Result<std::string>> forward(std::string query) override {
     return counted(exchange_.over_udp(std::move(query), kDnsTimeout));
   }
@@ -104,7 +105,8 @@ bool DnsSocket::read_one() {
   message.msg_controllen = sizeof control;
   const ssize_t got = recvmsg(socket_, &message, MSG_DONTWAIT);
   if (got < 0) return errno == EINTR;
-  const std::optional<SocketAddress> resolver = original_destination(message);
+  const std::optional<SocketAddress> resolver =
+      proxy_.pod().redirected ? own_resolver() : original_destination(message);
   if (!resolver) return true;  // nobody could be answered in whose name
   // A cut message reads as one that ends too early, which is what its sender is told.
   Query query{std::string(bytes, static_cast<size_t>(got)), SocketAddress::from_sockaddr(from),
@@ -115,6 +117,12 @@ bool DnsSocket::read_one() {
     proxy_.context().loop.spawn(serve(std::move(query)));
   }
   return true;
+}
+
+// Whom a redirected query was sent to, nobody tells: it goes to ztunnel's own resolver, as Istio's
+// ztunnel has it.
+SocketAddress DnsSocket::own_resolver() const {
+  return {proxy_.context().resolver.conf().servers.front(), dns::kDnsPort};
 }
 
 Task<void> DnsSocket::serve(Query query) {
@@ -128,9 +136,22 @@ Task<void> DnsSocket::serve(Query query) {
   reply(query, answer);
 }
 
+// From the very socket: connection tracking puts the address that was asked back in place.
+Result<void> DnsSocket::send_redirected(const SocketAddress& client, std::string_view answer) {
+  sockaddr_storage address{};
+  const socklen_t length = client.to_sockaddr(address);
+  if (sendto(socket_, answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+             reinterpret_cast<const sockaddr*>(&address), length) >= 0) {
+    return {};
+  }
+  return fail_errno(errno, "answering a query");
+}
+
 void DnsSocket::reply(const Query& query, std::string_view answer) {
   if (answer.empty()) return;
-  const Result<void> sent = replies_.send(query.resolver, query.client, answer);
+  const Result<void> sent = proxy_.pod().redirected
+                                ? send_redirected(query.client, answer)
+                                : replies_.send(query.resolver, query.client, answer);
   if (sent) return;
   log::warn("dns")
       .field("pod", proxy_.pod().ns + "/" + proxy_.pod().name)

@@ -20,7 +20,8 @@ class DnsSocket {
   // All that wait, also for a pod that control has not announced yet: about 2 KiB each.
   static constexpr size_t kOpenMax = 2 * kForwardedMax;
 
-  // `socket` (which it does not own) has IP_RECVORIGDSTADDR or IPV6_RECVORIGDSTADDR.
+  // `socket` (which it does not own) has IP_RECVORIGDSTADDR or IPV6_RECVORIGDSTADDR, or is the one
+  // of a redirected pod.
   DnsSocket(PodProxy& proxy, int socket, int netns_fd);
 
   runtime::Task<void> run();  // until stop(); what it has read by then is still answered
@@ -35,6 +36,8 @@ class DnsSocket {
   bool read_one();  // false: there is none, or the socket is broken
   runtime::Task<void> serve(Query query);
   void reply(const Query& query, std::string_view answer);
+  SocketAddress own_resolver() const;
+  Result<void> send_redirected(const SocketAddress& client, std::string_view answer);
 
   PodProxy& proxy_;
   int socket_;

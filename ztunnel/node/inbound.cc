@@ -7,6 +7,7 @@
 #include "ztunnel/node/application.h"
 #include "ztunnel/node/headers.h"
 #include "ztunnel/node/pod_proxy.h"
+#include "ztunnel/node/redirect.h"
 #include "ztunnel/node/relay.h"
 
 namespace weft::node {
@@ -63,7 +64,8 @@ std::expected<ApplicationTarget, ConnectFailure> validated_target(
                          kBadRequest);
   }
   const ApplicationTarget target = target_of_tunnel(own, tunnel.local, *asked);
-  if (target.address.port == hbone::kHbonePort || target.address.port == 0) {
+  if (target.address.port == hbone::kHbonePort || target.address.port == 0 ||
+      is_own_port(tunnel.proxy.pod(), target.address.port)) {
     return early_failure(Error(Code::kRefused, "port " + std::to_string(target.address.port) +
                                                    " is not an application's, " + asker()),
                          kUnavailable);
@@ -224,6 +226,11 @@ Task<void> serve_plain(PodProxy& proxy, std::unique_ptr<SocketStream> downstream
   SocketStream* raw = downstream.get();
   const PodProxy::Breakable breakable(proxy, [raw] { raw->abort(); });
   Report report(proxy, Direction::kInbound, client, target);
+  if (is_own_port(proxy.pod(), target.port)) {
+    report.failed_early(Error(Code::kRefused, "the port is ztunnel's own"), Flag::kConnect);
+    downstream->abort();
+    co_return;
+  }
   auto application = co_await plain_phases(proxy, client, target, report);
   if (!application) {
     report_failure(application.error(), report);
@@ -237,11 +244,12 @@ Task<void> serve_plain(PodProxy& proxy, std::unique_ptr<SocketStream> downstream
 
 Task<void> serve_inbound(PodProxy& proxy, Fd connection) {
   const auto client = runtime::peer_address(connection.get());
-  const auto target = runtime::local_address(connection.get());
-  if (!client || !target) co_return;  // reset before we came to it
+  const auto local = runtime::local_address(connection.get());
+  const auto target = original_target(proxy.pod(), connection.get());
+  if (!client || !local || !target) co_return;  // reset before we came to it
   auto stream = std::make_unique<SocketStream>(proxy.context().loop, std::move(connection));
-  if (target->port == hbone::kHbonePort) {
-    co_await serve_tunnel(proxy, std::move(stream), *client, *target);
+  if (local->port == hbone::kHbonePort) {
+    co_await serve_tunnel(proxy, std::move(stream), *client, *local);
   } else {
     co_await serve_plain(proxy, std::move(stream), *client, *target);
   }

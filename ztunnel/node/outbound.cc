@@ -8,6 +8,7 @@
 #include "ztunnel/node/dns_stream.h"
 #include "ztunnel/node/headers.h"
 #include "ztunnel/node/pod_proxy.h"
+#include "ztunnel/node/redirect.h"
 #include "ztunnel/node/relay.h"
 #include "ztunnel/node/route.h"
 #include "ztunnel/node/same_node.h"
@@ -253,8 +254,11 @@ Task<std::unique_ptr<ByteStream>> open_outbound(PodProxy& proxy, SocketAddress c
 Task<void> serve_outbound(PodProxy& proxy, Fd connection) {
   WorkerContext& context = proxy.context();
   const auto client = runtime::peer_address(connection.get());
-  const auto original = runtime::local_address(connection.get());
+  const auto original = original_target(proxy.pod(), connection.get());
   if (!client || !original) co_return;  // reset before we came to it
+  const auto local = runtime::local_address(connection.get());
+  const bool asks_for_proxy = is_own_port(proxy.pod(), original->port) &&
+                              (original->ip.is_loopback() || (local && *local == *original));
   runtime::SocketStream downstream(context.loop, std::move(connection));
   const PodProxy::Breakable breakable(proxy, [&downstream] { downstream.abort(); });
   std::string begun;  // what the client has sent already
@@ -264,6 +268,11 @@ Task<void> serve_outbound(PodProxy& proxy, Fd connection) {
     begun = std::move(*other_than_dns);
   }
   Report report(proxy, Direction::kOutbound, *client, *original);
+  if (asks_for_proxy) {
+    report.failed_early(Error(Code::kRefused, "the port is ztunnel's own"), Flag::kConnect);
+    downstream.abort();
+    co_return;
+  }
   const auto upstream = co_await open_outbound(proxy, *client, *original, report);
   if (!upstream) {
     downstream.abort();

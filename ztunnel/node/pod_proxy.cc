@@ -56,6 +56,10 @@ PodProxy::Listeners::Listeners(PodProxy& proxy, std::shared_ptr<const learn::Pod
   accept(learn::ListenerKind::kOutboundV6, true);
   accept(learn::ListenerKind::kInboundV4, false);
   accept(learn::ListenerKind::kInboundV6, false);
+  accept(learn::ListenerKind::kInboundPlainV4, false);
+  accept(learn::ListenerKind::kInboundPlainV6, false);
+  accept(learn::ListenerKind::kDnsStreamV4, true);
+  accept(learn::ListenerKind::kDnsStreamV6, true);
   for (const auto kind : {learn::ListenerKind::kDnsV4, learn::ListenerKind::kDnsV6}) {
     const Fd& socket = pod->listener(kind);
     if (!socket || !is_dns_reader(proxy.context_, *pod)) continue;
@@ -157,6 +161,13 @@ Task<Result<std::unique_ptr<SocketStream>>> PodProxy::dial_application(SocketAdd
     options.mark = kInnerLegMark;
     options.bind_to_device = "lo";
   }
+  if (pod().redirected) {
+    // To connection tracking the client's own port would make it the connection that was
+    // redirected.
+    options.source->port = 0;
+    options.mark = kPassMark;
+    options.bind_to_device.clear();
+  }
   auto connected = co_await runtime::dial(context_.loop, application, options);
   // The same client port towards the same application, through two services or just closed: the
   // client's address still holds, its port then cannot.
@@ -169,6 +180,7 @@ Task<Result<std::unique_ptr<SocketStream>>> PodProxy::dial_application(SocketAdd
 Task<Result<std::unique_ptr<SocketStream>>> PodProxy::dial_from_pod(SocketAddress to) {
   runtime::DialOptions options;
   options.netns_fd = pod().netns.get();
+  options.mark = mark();
   return runtime::dial(context_.loop, to, std::move(options));
 }
 

@@ -40,6 +40,9 @@ constexpr std::chrono::seconds kListenerHandover{5};
 // SO_MARK of the leg to the application: what carries it, and by tcp_fwmark_accept the
 // application's answers, over the pod's loopback (reference: capture-edges.md D).
 constexpr uint32_t kInnerLegMark = 0x539;
+// The same number on every connection that leaves a redirected pod for us: its agent's rules let
+// what carries it pass (reference: ztunnel 1.0).
+constexpr uint32_t kPassMark = 0x539;
 
 struct NodeConfig {
   std::string node_name;
@@ -98,6 +101,8 @@ class PodProxy {
   bool stopping() const { return stopping_; }
   // Whether its agent captures DNS: the pod's queries are answered here, not carried.
   bool answers_dns() const { return pod().answers_dns; }
+  // SO_MARK of what leaves the pod for it.
+  uint32_t mark() const { return pod().redirected ? kPassMark : 0; }
 
   // Connects to the pod's own application as `client` (port 0: any port of that address).
   runtime::Task<Result<std::unique_ptr<runtime::SocketStream>>> dial_application(

@@ -96,7 +96,7 @@ TEST(ZdsMessageTest, RefusesWhatIsWrongAndClosesItsDescriptors) {
   fds.pop_back();
   EXPECT_THAT(error(request, std::move(fds)), HasSubstr("at least INBOUND_V4 and OUTBOUND_V4"));
   request.mutable_add()->clear_listeners();
-  EXPECT_THAT(error(request, descriptors()), HasSubstr("without listeners"));
+  EXPECT_THAT(error(request, descriptors()), HasSubstr("expected 1 descriptors"));
   EXPECT_THAT(error(add_request(""), descriptors()), HasSubstr("uid: expected 1 to 256"));
   EXPECT_THAT(error(add_request(std::string(257, 'x')), descriptors()), HasSubstr("uid"));
   request = add_request();
