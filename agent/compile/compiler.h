@@ -24,7 +24,12 @@ struct MeshConfig {
   std::string cluster_id = "Kubernetes";
   std::string cluster_domain = "cluster.local";
   std::string root_namespace = "istio-system";
-  // What the ConfigMap "istio" of the root namespace may say besides, live.
+  std::string config_namespace = {};  // where config_map is; empty: the root namespace
+  std::string config_map = "istio";   // "istio-<revision>" beside another control plane
+  objects::Key config_key() const {
+    return {"ConfigMap", config_namespace.empty() ? root_namespace : config_namespace, config_map};
+  }
+  // What that ConfigMap may say besides, live.
   bool registry_only = false;  // pods may only connect to what the mesh knows
   std::vector<std::string> trust_domain_aliases = {};
 };

@@ -1,6 +1,7 @@
 #include "agent/compile/notices.h"
 
 #include "agent/compile/authorization_policy.h"
+#include "agent/compile/outbound_policy.h"
 #include "agent/compile/peer_authentication.h"
 #include "agent/compile/service.h"
 #include "agent/compile/service_entry.h"
@@ -117,9 +118,7 @@ Notices about_sidecar(const crd::networking::Sidecar& sidecar) {
 Notices about_mesh(const crd::core::ConfigMap& object, const MeshConfig& config) {
   Notices notices;
   const auto& meta = object.metadata();
-  if (meta.name() != objects::kMeshConfigMap || meta.namespace_() != config.root_namespace) {
-    return notices;
-  }
+  if (!is_mesh_config(config, {"ConfigMap", meta.namespace_(), meta.name()})) return notices;
   const crd::mesh::MeshConfig written = objects::mesh_config_of(object);
   const auto differs = [&](const char* field, const std::string& value, const char* flag,
                            const std::string& given) {

@@ -44,8 +44,8 @@ bool is_registry_only(const std::string& ns, const Labels& labels, const Store& 
 
 MeshConfig configured(const MeshConfig& given, const Store& store) {
   MeshConfig config = given;
-  const auto* object =
-      store.config_maps.find(given.root_namespace, std::string(objects::kMeshConfigMap));
+  const objects::Key key = given.config_key();
+  const auto* object = store.config_maps.find(key.ns, key.name);
   if (object == nullptr) return config;
   const crd::mesh::MeshConfig written = objects::mesh_config_of(*object);
   if (written.has_outboundtrafficpolicy()) {

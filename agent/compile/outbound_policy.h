@@ -14,8 +14,13 @@ namespace weft::compile {
 bool is_registry_only(const std::string& ns, const Labels& labels, const Store& store,
                       const MeshConfig& config);
 
-// The mesh's configuration: what was given to the process, changed by the ConfigMap "istio" of the
-// root namespace where there is one.
+// Whether it is the object that holds the mesh's configuration.
+inline bool is_mesh_config(const MeshConfig& config, const objects::Key& key) {
+  return key.kind == "ConfigMap" && key == config.config_key();
+}
+
+// The mesh's configuration: what was given to the process, changed by its ConfigMap where there is
+// one.
 MeshConfig configured(const MeshConfig& given, const Store& store);
 
 }  // namespace weft::compile

@@ -49,7 +49,7 @@ void Store::index_hosts(const objects::Key& key, bool add) {
 }
 
 void Store::put(const objects::Key& key, const std::shared_ptr<const objects::Object>& object) {
-  if (key.kind == "ConfigMap" && key.name != objects::kMeshConfigMap) return;
+  if (key.kind == "ConfigMap" && !objects::is_mesh_config_map(key.name)) return;
   if (key.kind == "ServiceEntry") {
     index_hosts(key, false);
     put_into(service_entries, "ServiceEntry", key, object);

@@ -61,7 +61,7 @@ struct Store {
   Table<crd::core::Service> services;
   Table<crd::core::Node> nodes;  // under the namespace ""
   Table<crd::core::EndpointSlice> slices;
-  Table<crd::core::ConfigMap> config_maps;  // those named "istio" only
+  Table<crd::core::ConfigMap> config_maps;  // those that may hold a MeshConfig only
   Table<crd::networking::ServiceEntry> service_entries;
   // Names of the ServiceEntries of a namespace that have a host, by "namespace/host".
   std::map<std::string, std::set<std::string>> entries_by_host;

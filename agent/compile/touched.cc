@@ -3,9 +3,9 @@
 #include "agent/compile/authorization_policy.h"
 #include "agent/compile/endpoint_slice.h"
 #include "agent/compile/membership.h"
+#include "agent/compile/outbound_policy.h"
 #include "agent/compile/service.h"
 #include "agent/compile/service_entry.h"
-#include "agent/objects/mesh_config.h"
 
 #include <algorithm>
 
@@ -164,7 +164,7 @@ void Touched::add(const objects::Object& object, const Store& store, const MeshC
   } else if (const auto* sidecar = object.as<crd::networking::Sidecar>()) {
     add_sidecar(*sidecar, store, config, *this);
   } else if (object.as<crd::core::ConfigMap>() != nullptr) {
-    mesh |= key.ns == config.root_namespace && key.name == objects::kMeshConfigMap;
+    mesh |= is_mesh_config(config, key);
   }
 }
 

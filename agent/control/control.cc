@@ -1,9 +1,8 @@
 #include "agent/control/control.h"
 
 #include "agent/compile/notices.h"
-#include "agent/control/grpc_server.h"
+#include "agent/control/parts.h"
 #include "agent/identity/key_files.h"
-#include "agent/source/kube/kube_source.h"
 #include "ztunnel/base/log.h"
 
 #include <grpcpp/grpcpp.h>
@@ -20,10 +19,11 @@ namespace {
 
 using runtime::Task;
 
-// `weft status` and a person with curl; more at once is a mistake.
-constexpr size_t kAdminConnectionsMax = 16;
 // How long a shutdown waits for calls that are being answered.
 constexpr std::chrono::seconds kGrace{1};
+// On a cluster: until every node's kube-proxy knows that this replica ends, so that the nodes that
+// it then sends away reach another one at once.
+constexpr std::chrono::seconds kHandOver{2};
 // After a failed renewal of the server certificate, which is good for hours yet.
 constexpr std::chrono::minutes kRenewalRetry{1};
 // How long a stream may outlive its token, and a change of the CA's files go unseen. Both looks
@@ -70,11 +70,6 @@ runtime::Task<void> listen_when_free(runtime::Loop& loop, const std::string& pat
   loop.stop();
 }
 
-// What nodes trust control and each other by.
-Result<void> write_roots(const identity::Authority& authority, const std::string& state_folder) {
-  return identity::replace_file(state_folder + "/" + kRootsFile, authority.roots_pem(), 0644);
-}
-
 Result<Fd> listen_admin(runtime::Loop& loop, const std::string& path) {
   Result<Fd> listener;
   loop.spawn(listen_when_free(loop, path, listener));
@@ -84,133 +79,220 @@ Result<Fd> listen_admin(runtime::Loop& loop, const std::string& path) {
 
 }  // namespace
 
-// In the order in which they are made; what a part uses stands above it.
-struct Control::Parts {
-  explicit Parts(const Options& with) : options(with), mesh(with.mesh) {}
-
-  Options options;
-  Mesh mesh;
-  SourceErrors source_errors;
-  std::unique_ptr<runtime::Loop> loop;
-  Fd signals;
-  std::unique_ptr<identity::Authority> authority;
-  identity::PluggedAuthority* plugged = nullptr;  // the same, where an operator brings it
-  std::shared_ptr<const identity::TokenVerifier> verifier;
-  std::unique_ptr<source::kube::ApiClient> api;  // null: objects come from a folder
-  std::unique_ptr<source::Source> source;
-  std::unique_ptr<source::StatusWriter> statuses;
-  source::kube::KubeStatusWriter* kube_statuses = nullptr;  // the same, where it is one
-  Fd admin_listener;
-  std::unique_ptr<runtime::Acceptor> admin;
-  std::unique_ptr<ServerTls> tls;
-  std::unique_ptr<xds::Server> xds;
-  std::unique_ptr<CaService> ca;
-  GrpcServer grpc;
-};
-
-Result<void> Control::open_authority(Parts& parts) {
-  const Options& options = parts.options;
-  if (options.ca_certs_folder.empty()) {
-    parts.authority =
-        TRY(identity::Authority::open(options.state_folder, options.mesh.trust_domain));
-  } else {
-    TRY(identity::open_locked_folder(options.state_folder));  // made, where it is not there
-    auto plugged =
-        identity::PluggedAuthority::open(options.ca_certs_folder, options.mesh.trust_domain);
-    if (!plugged) return Fail(std::move(plugged.error()).in("--ca-certs"));
-    parts.plugged = plugged->get();
-    parts.authority = std::move(*plugged);
-  }
-  return write_roots(*parts.authority, options.state_folder);
-}
-
-Result<void> Control::open_source(Parts& parts) {
-  const Options& options = parts.options;
-  if (!options.api_server.is_given()) {
-    TRY(check_folder(options.objects_folder));
-    parts.source = TRY(source::make_folder_source(*parts.loop, options.objects_folder));
-    parts.statuses = source::make_folder_status_writer(options.objects_folder);
-    return {};
-  }
-  using namespace source::kube;
-  parts.api = ApiClient::make(*parts.loop, TRY(load_config(options.api_server)));
-  auto from_server = make_kube_source(*parts.api, control_resources(options.mesh.root_namespace));
-  auto statuses = make_kube_status_writer(*parts.api, *from_server);
-  parts.kube_statuses = statuses.get();
-  parts.statuses = std::move(statuses);
-  parts.source = std::move(from_server);
-  return {};
-}
-
 Control::Control(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Control::~Control() = default;
 
 Result<std::unique_ptr<Control>> Control::create(const Options& options) {
-  auto made = std::make_unique<Parts>(options);
-  Parts& parts = *made;
-  parts.verifier = TRY(identity::load_verifier(options.token_key_file));
-  TRY(open_authority(parts));
-  parts.tls = TRY(ServerTls::create(*parts.authority, options.server_names, options.state_folder));
+  std::unique_ptr<Control> control(new Control(std::make_unique<Parts>(options)));
+  Parts& parts = *control->parts_;
   parts.loop = TRY(runtime::Loop::create_best());
   parts.signals = TRY(open_signals());
-  TRY(open_source(parts));
-  parts.admin_listener = TRY(listen_admin(*parts.loop, options.admin_socket));
-  parts.xds = std::make_unique<xds::Server>(parts.verifier);
-  parts.ca =
-      std::make_unique<CaService>(*parts.authority, parts.verifier,
-                                  [&mesh = parts.mesh](const auto& node, const auto& identity) {
-                                    return mesh.placement(node, identity);
-                                  });
-  parts.grpc = TRY(GrpcServer::start(options.listen, parts.tls->credentials(),
-                                     {&parts.xds->service(), parts.ca.get()}));
-
-  std::unique_ptr<Control> control(new Control(std::move(made)));
-  parts.admin = std::make_unique<runtime::Acceptor>(
-      *parts.loop, parts.admin_listener.get(),
-      [self = control.get()](Fd connection) { return self->admit(std::move(connection)); });
+  if (options.api_server.is_given()) {
+    TRY(control->open_cluster());
+  } else {
+    TRY(control->open_folder());
+  }
+  parts.xds = std::make_unique<xds::Server>(parts.authenticator);
+  TRY(control->open_endpoints());
+  if (parts.authority) TRY(control->open_service());
   return control;
 }
 
-void Control::run() {
+Result<void> Control::open_folder() {
+  const Options& options = parts_->options;
+  TRY(check_folder(options.objects_folder));
+  parts_->authenticator = TRY(identity::load_verifier(options.token_key_file));
+  parts_->folder = TRY(source::make_folder_source(*parts_->loop, options.objects_folder));
+  parts_->folder_statuses = source::make_folder_status_writer(options.objects_folder);
+  parts_->source = parts_->folder.get();
+  parts_->statuses = parts_->folder_statuses.get();
+  if (!options.ca_certs_folder.empty()) return open_plugged();
+  parts_->authority =
+      TRY(identity::Authority::open(options.state_folder, options.mesh.trust_domain));
+  return {};
+}
+
+Result<void> Control::open_plugged() {
+  const Options& options = parts_->options;
+  auto plugged =
+      identity::PluggedAuthority::open(options.ca_certs_folder, options.mesh.trust_domain);
+  if (!plugged) return Fail(std::move(plugged.error()).in("--ca-certs"));
+  parts_->plugged = plugged->get();
+  parts_->authority = std::move(*plugged);
+  return {};
+}
+
+Result<void> Control::open_cluster() {
+  const Options& options = parts_->options;
+  kube::ClusterOptions wanted{.api_server = options.api_server,
+                              .ns = options.ns,
+                              .replica = options.replica,
+                              .node_proxies = {},
+                              .keeps_root = options.ca_certs_folder.empty(),
+                              .ca_secret = options.ca_secret,
+                              .mesh = options.mesh};
+  for (const std::string& account : options.trusted_node_accounts) {
+    const size_t slash = account.find('/');
+    wanted.node_proxies.insert(
+        identity::subject_of(account.substr(0, slash), account.substr(slash + 1)));
+  }
+  parts_->cluster = TRY(kube::Cluster::open(
+      *parts_->loop, wanted,
+      {.on_authority = [this](auto authority) { take_authority(std::move(authority)); },
+       .on_authority_change = [this] { authority_changed("its Secret"); },
+       .on_error = [this](const Error& error) { parts_->source_errors.add(error); }}));
+  parts_->authenticator = parts_->cluster->authenticator();
+  parts_->source = &parts_->cluster->source();
+  parts_->statuses = &parts_->cluster->statuses();
+  if (options.ca_certs_folder.empty()) return {};
+  return open_plugged();
+}
+
+Result<void> Control::open_endpoints() {
+  Parts& parts = *parts_;
+  const auto add = [&](std::unique_ptr<Endpoint> endpoint) {
+    parts.endpoints.push_back(std::move(endpoint));
+  };
+  auto admin = TRY(listen_admin(*parts.loop, parts.options.admin_socket));
+  add(std::make_unique<Endpoint>(*parts.loop, std::move(admin), [this](http::Request request) {
+    return answer_admin(std::move(request));
+  }));
+  if (parts.options.probes) {
+    add(TRY(Endpoint::listen(*parts.loop, *parts.options.probes, [this](http::Request request) {
+      return answer_probe(std::move(request));
+    })));
+  }
+  if (parts.options.metrics) {
+    add(TRY(Endpoint::listen(*parts.loop, *parts.options.metrics, [this](http::Request request) {
+      return answer_metrics(std::move(request));
+    })));
+  }
+  return {};
+}
+
+// Everything that needs the CA: control's own certificate, and with it the port.
+Result<void> Control::open_service() {
+  Parts& parts = *parts_;
+  TRY(identity::open_locked_folder(parts.options.state_folder));  // made, where it is not there
+  TRY(publish_roots());
+  parts.tls = TRY(
+      ServerTls::create(*parts.authority, parts.options.server_names, parts.options.state_folder));
+  parts.ca =
+      std::make_unique<CaService>(*parts.authority, parts.authenticator,
+                                  [&mesh = parts.mesh](const auto& node, const auto& identity) {
+                                    return mesh.placement(node, identity);
+                                  });
+  parts.grpc = TRY(GrpcServer::start(parts.options.listen, parts.tls->credentials(),
+                                     {&parts.xds->service(), parts.ca.get()}));
+  renew_later();
   log::info("control")
-      .field("listen", parts_->grpc.address().to_string())
-      .field("trust_domain", parts_->authority->trust_domain())
+      .field("listen", parts.grpc.address().to_string())
+      .field("trust_domain", parts.authority->trust_domain())
       .say("control is up");
+  return {};
+}
+
+// To whoever shall trust this CA.
+Result<void> Control::publish_roots() {
+  const std::string roots = parts_->authority->roots_pem();
+  if (parts_->cluster) parts_->cluster->set_roots(roots);
+  return identity::replace_file(parts_->options.state_folder + "/" + kRootsFile, roots, 0644);
+}
+
+void Control::take_authority(std::unique_ptr<identity::Authority> authority) {
+  parts_->authority = std::move(authority);
+  const auto opened = open_service();
+  if (!opened) give_up(opened.error());
+}
+
+// First control's own certificate, then what nodes trust it by: a node that sees new roots asks for
+// new certificates at once.
+void Control::authority_changed(const std::string& where) {
+  Result<void> done = parts_->tls->renew();
+  if (done) done = publish_roots();
+  if (done) {
+    log::info("control").field("from", where).say("the CA has changed and is in force");
+  } else {
+    log::error("control")
+        .field("from", where)
+        .field("error", done.error().to_string())
+        .say("the CA has changed and is not in force");
+  }
+}
+
+void Control::give_up(const Error& error) {
+  log::error("control").field("error", error.to_string()).say("control cannot go on");
+  parts_->has_failed = true;
+  parts_->loop->cancel(parts_->signals.get());
+}
+
+bool Control::run() {
   parts_->loop->spawn(serve());
   parts_->loop->run();
   parts_->xds->shutdown();
   parts_->grpc.shutdown(kGrace);
   log::info("control").say("control has ended");
+  return !parts_->has_failed;
 }
 
 Task<void> Control::serve() {
-  runtime::Loop& loop = *parts_->loop;
-  renew_later();
+  Parts& parts = *parts_;
   look_around_later();
-  tasks_.spawn(parts_->admin->run());
-  tasks_.spawn(
-      parts_->source->watch([this](const std::vector<source::Change>& changes) { apply(changes); },
-                            [this](const Error& error) { parts_->source_errors.add(error); }));
-  if (parts_->kube_statuses != nullptr) tasks_.spawn(parts_->kube_statuses->run());
-  co_await loop.poll(parts_->signals.get(), POLLIN);
-  loop.unschedule(renewal_);
-  loop.unschedule(look_);
-  parts_->source->stop();
-  if (parts_->kube_statuses != nullptr) parts_->kube_statuses->stop();
-  if (parts_->api) tasks_.spawn(parts_->api->stop());
-  parts_->admin->stop();
-  for (runtime::ByteStream* connection : admin_connections_) connection->abort();
+  for (const auto& endpoint : parts.endpoints) tasks_.spawn(endpoint->run());
+  if (parts.cluster) tasks_.spawn(parts.cluster->run());
+  tasks_.spawn(parts.source->watch(
+      [this](std::vector<source::Change> changes) { apply(std::move(changes)); },
+      [this](const Error& error) { parts_->source_errors.add(error); }));
+  if (!parts.has_failed) co_await wait_for_end();
+  parts.is_ending = true;
+  if (parts.cluster && parts.ca) co_await hand_over();
+  parts.loop->unschedule(renewal_);
+  parts.loop->unschedule(look_);
+  if (parts.cluster) {
+    parts.cluster->stop();
+  } else {
+    parts.source->stop();
+  }
+  for (const auto& endpoint : parts.endpoints) endpoint->stop();
   co_await tasks_.join();
-  loop.stop();
+  parts.loop->stop();
 }
 
-void Control::apply(const std::vector<source::Change>& changes) {
+Task<void> Control::wait_for_end() {
+  co_await parts_->loop->poll(parts_->signals.get(), POLLIN);
+  signalfd_siginfo signal{};
+  if (::read(parts_->signals.get(), &signal, sizeof signal) == sizeof signal) {
+    log::info("control").field("signal", static_cast<int64_t>(signal.ssi_signo)).say("ending");
+  }
+}
+
+// Another replica leads, and new connections come to others, before this one sends its nodes away.
+// A second signal ends the waiting.
+Task<void> Control::hand_over() {
+  tasks_.spawn(parts_->cluster->step_down());
+  const runtime::Deadline limit(*parts_->loop, kHandOver,
+                                [this] { parts_->loop->cancel(parts_->signals.get()); });
+  co_await parts_->loop->poll(parts_->signals.get(), POLLIN);
+}
+
+void Control::apply(std::vector<source::Change> changes) {
+  const auto began = std::chrono::steady_clock::now();
   const bool is_first = !parts_->mesh.is_known();
+  changes = parts_->scope.filter(std::move(changes));
+  if (parts_->cluster) tell_namespaces();
+  if (changes.empty() && !is_first) return;
   parts_->xds->update(parts_->mesh.apply(changes));
+  parts_->pushes.add(std::chrono::steady_clock::now() - began);
   write_statuses(changes);
   if (!is_first) return;
   parts_->xds->set_ready();
   log::info("control").field("objects", static_cast<int64_t>(changes.size())).say("ready");
+}
+
+void Control::tell_namespaces() {
+  for (const std::string& ns : parts_->scope.touched_namespaces()) {
+    parts_->cluster->set_namespace(ns, parts_->scope.wants_roots(ns));
+  }
 }
 
 // Behind the push: nobody is protected by a status.
@@ -249,74 +331,13 @@ void Control::look_around_later() {
   });
 }
 
-// First control's own certificate, then what nodes trust it by: a node that sees new roots asks for
-// new certificates at once.
 void Control::look_at_ca_files() {
   const auto changed = parts_->plugged->refresh();
-  if (changed && !*changed) return;
-  Result<void> done = changed ? parts_->tls->renew() : Result<void>(Fail(changed.error()));
-  if (done) done = write_roots(*parts_->authority, parts_->options.state_folder);
-  if (done) {
-    log::info("control")
-        .field("folder", parts_->options.ca_certs_folder)
-        .say("the CA's files have changed and are in force");
-  } else {
-    log::error("control")
-        .field("error", done.error().to_string())
-        .say("the CA's files have changed and are not in force");
-  }
-}
-
-Task<void> Control::admit(Fd connection) {
-  if (admin_connections_.size() < kAdminConnectionsMax) {
-    tasks_.spawn(serve_admin(std::move(connection)));
-  }
-  co_return;
-}
-
-Task<void> Control::serve_admin(Fd connection) {
-  runtime::Loop& loop = *parts_->loop;
-  auto stream = std::make_unique<runtime::SocketStream>(loop, std::move(connection));
-  runtime::ByteStream* const raw = stream.get();
-  admin_connections_.insert(raw);
-  const http::Handler handler = [this](http::Request request) {
-    return answer(std::move(request));
-  };
-  co_await http::serve_http1(loop, std::move(stream), handler);
-  admin_connections_.erase(raw);
-}
-
-Task<http::Response> Control::answer(http::Request request) {
-  http::Response response;
-  if (request.path != "/status") {
-    response.status = 404;
-    response.body = "known is: /status\n";
-  } else if (request.method != "GET" && request.method != "HEAD") {
-    response.status = 405;
-    response.body = "expected GET\n";
-  } else {
-    response.content_type = "application/json";
-    response.body = to_json(status());
-  }
-  co_return response;
-}
-
-Status Control::status() const {
-  const Parts& parts = *parts_;
-  Status status;
-  status.listen = parts.grpc.address().to_string();
-  status.trust_domain = parts.authority->trust_domain();
-  status.ready = parts.mesh.is_known();
-  status.ca_not_after = parts.authority->not_after();
-  status.certificates_issued = parts.ca->issued();
-  status.certificates_refused = parts.ca->refused();
-  status.nodes = parts.xds->subscribers();
-  status.totals = parts.xds->totals();
-  status.notices = parts.mesh.notices();
-  status.source_errors = parts.source_errors.count();
-  const auto& latest = parts.source_errors.latest();
-  status.latest_source_errors.assign(latest.begin(), latest.end());
-  return status;
+  if (changed && *changed) return authority_changed(parts_->options.ca_certs_folder);
+  if (changed) return;
+  log::error("control")
+      .field("error", changed.error().to_string())
+      .say("the CA's files have changed and are not in force");
 }
 
 int run_control(const std::vector<std::string>& args) {
@@ -337,8 +358,7 @@ int run_control(const std::vector<std::string>& args) {
   ::sigprocmask(SIG_BLOCK, &signals, nullptr);
   auto control = Control::create(*options);
   if (!control) return complain(control.error());
-  (*control)->run();
-  return 0;
+  return (*control)->run() ? 0 : 1;
 }
 
 }  // namespace weft::control

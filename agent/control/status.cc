@@ -91,6 +91,17 @@ std::string to_json(const Status& status) {
   for (const auto& notice : status.notices) {
     add_to(notices).text("object", notice.object.to_string()).text("message", notice.message);
   }
+  if (status.cluster) {
+    top.object("cluster")
+        .flag("leads", status.cluster->leads)
+        .text("leader", status.cluster->leader)
+        .number("api_requests_failed", status.cluster->api.failed)
+        .number("api_requests_refused", status.cluster->api.refused)
+        .number("tokens_known", status.cluster->tokens.known)
+        .number("statuses_written", status.cluster->statuses_written)
+        .number("roots_written", status.cluster->roots_written)
+        .number("roots_foreign", status.cluster->roots_foreign);
+  }
   Object errors = top.object("source_errors");
   errors.number("count", status.source_errors);
   ListValue& latest = errors.list("latest");

@@ -1,12 +1,14 @@
 #pragma once
 
 #include "agent/compile/compiler.h"
+#include "agent/control/kube/cluster.h"
 #include "agent/xds/server.h"
 #include "ztunnel/base/result.h"
 
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,13 +32,14 @@ class SourceErrors {
 struct Status {
   std::string listen;
   std::string trust_domain;
-  bool ready = false;  // the first complete set of objects is in
+  bool ready = false;  // the first complete set of objects is in, and the port is open
   std::chrono::system_clock::time_point ca_not_after;
   uint64_t certificates_issued = 0;
   uint64_t certificates_refused = 0;
   std::vector<xds::Server::Subscriber> nodes;
   xds::Server::Totals totals;
   std::vector<compile::Notice> notices;
+  std::optional<kube::Cluster::Status> cluster;  // where there is one
   uint64_t source_errors = 0;
   std::vector<std::string> latest_source_errors;
 };

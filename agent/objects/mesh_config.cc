@@ -14,6 +14,44 @@ bool is_trust_domain(const std::string& text) {
 
 }  // namespace
 
+namespace {
+
+void check_requirement(const crd::mesh::LabelSelectorRequirement& requirement, Report& report) {
+  const std::string& operation = requirement.operator_();
+  const bool wants_values = operation == "In" || operation == "NotIn";
+  if (!wants_values && operation != "Exists" && operation != "DoesNotExist") {
+    const auto here = report.at("operator");
+    report.add("expected In, NotIn, Exists or DoesNotExist, got \"" + operation + "\"");
+  } else if (wants_values == requirement.values().empty()) {
+    const auto here = report.at("values");
+    report.add(wants_values ? "expected at least one" : "expected none with " + operation);
+  }
+  if (!requirement.key().empty()) return;
+  const auto here = report.at("key");
+  report.add("expected a label's name");
+}
+
+// A selector that is wrong would leave out namespaces, and with them their policies.
+void check_selectors(const crd::mesh::MeshConfig& config, Report& report) {
+  const auto list = report.at("discoverySelectors");
+  for (int i = 0; i < config.discoveryselectors_size(); ++i) {
+    const auto one = report.at(static_cast<size_t>(i));
+    const auto expressions = report.at("matchExpressions");
+    const auto& selector = config.discoveryselectors(i);
+    for (int k = 0; k < selector.matchexpressions_size(); ++k) {
+      const auto here = report.at(static_cast<size_t>(k));
+      check_requirement(selector.matchexpressions(k), report);
+    }
+  }
+}
+
+}  // namespace
+
+bool is_mesh_config_map(std::string_view name) {
+  return name == kMeshConfigMap ||
+         (name.starts_with(kMeshConfigMap) && name.substr(kMeshConfigMap.size()).starts_with("-"));
+}
+
 crd::mesh::MeshConfig read_mesh_config(std::string_view text, Report& report) {
   crd::mesh::MeshConfig config;
   const YamlDocuments yaml = parse_yaml(text);
@@ -29,6 +67,7 @@ crd::mesh::MeshConfig read_mesh_config(std::string_view text, Report& report) {
     const auto here = report.at("trustDomain");
     report.add("expected letters, digits, '.', '-' and '_'");
   }
+  check_selectors(config, report);
   const auto list = report.at("trustDomainAliases");
   for (int i = 0; i < config.trustdomainaliases_size(); ++i) {
     if (is_trust_domain(config.trustdomainaliases(i))) continue;

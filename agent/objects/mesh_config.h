@@ -9,9 +9,12 @@
 
 namespace weft::objects {
 
-// The ConfigMap of the root namespace that holds the mesh's configuration, and the key in its data.
+// The ConfigMap that holds the mesh's configuration, and the key in its data.
 constexpr std::string_view kMeshConfigMap = "istio";
 constexpr const char* kMeshConfigKey = "mesh";
+
+// "istio", or "istio-<revision>".
+bool is_mesh_config_map(std::string_view name);
 
 // The YAML text of a MeshConfig. Every mistake is reported, unknown fields too: a misspelled policy
 // would silently be none.

@@ -120,7 +120,7 @@ void validate_config_map(const core::ConfigMap& object, Report& report) {
     check_text(object.metadata().name(), "name", wrong_with_subdomain, report);
   }
   const auto mesh = object.data().find(kMeshConfigKey);
-  if (object.metadata().name() != kMeshConfigMap || mesh == object.data().end()) return;
+  if (!is_mesh_config_map(object.metadata().name()) || mesh == object.data().end()) return;
   const auto data = report.at("data");
   const auto here = report.at(kMeshConfigKey);
   read_mesh_config(mesh->second, report);

@@ -105,6 +105,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   bool is_shut_down = false;
   uint64_t acks = 0;
   uint64_t nacks = 0;
+  uint64_t pushes = 0;
 };
 
 // One subscriber. Owned by Impl::streams until gRPC is done with it.
@@ -178,6 +179,7 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
       batch = subscription_.next(impl_->store);
       if (!batch) return;
       is_writing_ = true;
+      ++impl_->pushes;
     }
     fill(*batch, response_);
     log::debug("xds")
@@ -433,7 +435,7 @@ std::vector<Server::Subscriber> Server::subscribers() const {
 
 Server::Totals Server::totals() const {
   const std::scoped_lock lock(impl_->mutex);
-  return {impl_->acks, impl_->nacks, impl_->store.sizes()};
+  return {impl_->acks, impl_->nacks, impl_->pushes, impl_->store.sizes()};
 }
 
 }  // namespace weft::xds

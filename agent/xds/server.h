@@ -56,6 +56,7 @@ class Server {
   struct Totals {
     uint64_t acks = 0;
     uint64_t nacks = 0;
+    uint64_t pushes = 0;                      // responses sent
     std::map<std::string, size_t> resources;  // by type
   };
   Totals totals() const;

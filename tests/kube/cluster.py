@@ -300,7 +300,7 @@ class Cluster:
         if getattr(self._local, "connection", None) is None:
             connection = http.client.HTTPSConnection(ADDRESS, PORT, timeout=60)
             context = ssl.create_default_context(cafile=str(self.pki.ca))
-            plain = self._socket(ADDRESS, PORT)
+            plain = self.dial(ADDRESS, PORT)
             connection.sock = context.wrap_socket(plain, server_hostname=ADDRESS)
             self._local.connection = connection
         return self._local.connection
@@ -310,7 +310,7 @@ class Cluster:
             self._local.connection.close()
             self._local.connection = None
 
-    def _socket(self, address, port):
+    def dial(self, address, port):
         """A connected TCP socket of the cluster's network namespace."""
         libc = ctypes.CDLL(None, use_errno=True)
         with open("/proc/thread-self/ns/net") as home, open(f"/proc/{self.namespaces.init}/ns/net") as there:
@@ -322,7 +322,7 @@ class Cluster:
 
     def _etcd(self, verb, request):
         connection = http.client.HTTPConnection("127.0.0.1", 2379)
-        connection.sock = self._socket("127.0.0.1", 2379)
+        connection.sock = self.dial("127.0.0.1", 2379)
         with contextlib.closing(connection):
             connection.request("POST", f"/v3/kv/{verb}", json.dumps(request))
             answer = json.loads(connection.getresponse().read())

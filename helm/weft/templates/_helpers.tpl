@@ -77,6 +77,11 @@ affinity:
 {{- end }}
 {{- end }}
 
+{{/* The ConfigMap with the mesh's configuration. */}}
+{{- define "weft.meshConfigName" -}}
+istio{{ with .Values.revision }}-{{ . }}{{ end }}
+{{- end }}
+
 {{- define "weft.seLinuxOptions" -}}
 {{- if (include "weft.platform" . | fromYaml).seLinux }}
 seLinuxOptions:

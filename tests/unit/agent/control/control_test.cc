@@ -204,7 +204,7 @@ TEST_F(ControlRole, TheRootSurvivesKillNine) {
 }
 
 TEST_F(ControlRole, SaysInOneLineWhyItDoesNotStart) {
-  EXPECT_THAT(complaint({"control"}), HasSubstr("missing flag --objects DIR"));
+  EXPECT_THAT(complaint({"control"}), HasSubstr("missing flag --state DIR"));
   EXPECT_THAT(complaint({"control", "--bogus"}),
               AllOf(HasSubstr("unknown flag --bogus"), HasSubstr("--admin-socket PATH")));
   auto no_objects = args();

@@ -19,7 +19,7 @@ TEST(ControlStatus, IsJsonWhateverThePeersSay) {
   status.ready = true;
   status.ca_not_after = std::chrono::system_clock::from_time_t(1'800'000'000);
   status.nodes.push_back({"node-a", "ipv4:1.2.3.4:5", "7", "bad \"quote\"\n\x01", 3, 1, 2});
-  status.totals = {3, 1, {{"istio.workload.Address", 9}}};
+  status.totals = {3, 1, 4, {{"istio.workload.Address", 9}}};
   status.notices.push_back({{"EnvoyFilter", "a", "b"}, "cannot be honoured"});
   status.source_errors = 1;
   status.latest_source_errors = {"Pod/a/b: spec: expected an object"};
