@@ -49,7 +49,7 @@ class Copier {
   bool copy_map(const element& from, const Descriptor* type, Tree& into, size_t depth);
   bool copy_field(std::string_view name, const element& value, const Descriptor* type, Tree& into,
                   size_t depth);
-  bool copy_annotations(const element& from, Tree& into);
+  bool copy_annotations(const element& from, Tree& metadata);
   void mix(std::string_view text) { mix(std::hash<std::string_view>{}(text)); }
   void mix(uint64_t value) {
     digest_ = (digest_ ^ value) * 0x9e3779b97f4a7c15ULL;
@@ -66,16 +66,18 @@ class Copier {
   size_t nodes_ = 0;
 };
 
-bool Copier::copy_annotations(const element& from, Tree& into) {
-  into = Tree::map();
+// None that is read is the same as none at all.
+bool Copier::copy_annotations(const element& from, Tree& metadata) {
+  Tree annotations = Tree::map();
   simdjson::dom::object members;
-  if (from.get(members) != simdjson::SUCCESS) return copy(from, nullptr, into);
+  if (from.get(members) != simdjson::SUCCESS) return true;
   for (const auto member : members) {
     if (!is_read_annotation(member.key)) continue;
     mix(member.key);
-    into.add(std::string(member.key), Tree());
-    if (!copy(member.value, nullptr, into.members.back().value)) return false;
+    annotations.add(std::string(member.key), Tree());
+    if (!copy(member.value, nullptr, annotations.members.back().value)) return false;
   }
+  if (!annotations.members.empty()) metadata.add("annotations", std::move(annotations));
   return true;
 }
 
@@ -90,13 +92,12 @@ bool Copier::copy_field(std::string_view name, const element& value, const Descr
     // A Value, a wrapper: whatever it holds.
     if (inner != nullptr && inner->full_name().starts_with("google.protobuf.")) inner = nullptr;
   }
+  if (type == crd::core::ObjectMeta::descriptor() && name == "annotations") {
+    return copy_annotations(value, into);
+  }
   mix(name);
   into.add(std::string(name), Tree());
-  Tree& copy_of = into.members.back().value;
-  if (type == crd::core::ObjectMeta::descriptor() && name == "annotations") {
-    return copy_annotations(value, copy_of);
-  }
-  return copy(value, inner, copy_of, depth + 1);
+  return copy(value, inner, into.members.back().value, depth + 1);
 }
 
 // Of a pod's conditions only this one is read.
@@ -186,7 +187,15 @@ bool copy_document(const element& object, const ServedKind& kind, Copier& copier
   return true;
 }
 
-// What the server calls the kind's other fields may be required; of metadata alone they are not.
+// As a manifest has it: in lists, apiVersion and kind may stand only once, above the items.
+std::string manifest_of(const element& object, const ServedKind& kind) {
+  const std::string text = simdjson::minify(object);
+  if (!text_of(object, "kind").empty()) return text;
+  return R"({"apiVersion":")" + kind.api_version + R"(","kind":")" + std::string(kind.kind->name) +
+         "\"," + text.substr(1);
+}
+
+// Fields that the kind requires may be missing where only metadata was asked for.
 void read_into(ServedObject& served, Tree document, const ServedKind& kind, const element& from) {
   const bool lenient = is_lenient(*kind.kind) || kind.metadata_only;
   ReadObject read = read_object(std::move(document), *kind.kind);
@@ -201,7 +210,7 @@ void read_into(ServedObject& served, Tree document, const ServedKind& kind, cons
     return;
   }
   served.errors = std::move(read.errors);
-  auto in_force = security_of(simdjson::minify(from), served.key.to_string() + ".json");
+  auto in_force = security_of(manifest_of(from, kind), served.key.to_string() + ".json");
   if (!in_force.empty() && in_force.front()->key() == served.key) {
     served.stand_in = std::move(in_force.front());
   }

@@ -119,6 +119,8 @@ class Process:
 
     def resume(self):
         self.signal(signal.SIGCONT)
+        if self._nsenter is not None:
+            self._nsenter.send_signal(signal.SIGCONT)  # it stops with its child, and waits for none then
 
     def forget(self):
         """After the namespaces are closed: collects the exit status that nobody asks for."""
@@ -131,6 +133,7 @@ class Process:
     def _wait(self, within):
         if self._nsenter is None:
             return None
+        self._nsenter.send_signal(signal.SIGCONT)
         try:
             return self._nsenter.wait(within)
         except subprocess.TimeoutExpired:

@@ -26,6 +26,12 @@ std::string patch_of(const PodName& pod, const std::string& key, const std::stri
   return objects::write_json(patch);
 }
 
+// The uid did not fit: as a conflict, or, of a subresource, as a change of what cannot change.
+bool is_of_another_pod(const Response& response) {
+  return response.status == 409 ||
+         (response.status == 422 && refusal_of(response).message.contains("metadata.uid"));
+}
+
 }  // namespace
 
 Task<Result<void>> annotate_pod(ApiClient& client, PodName pod, std::string key,
@@ -41,7 +47,7 @@ Task<Result<void>> annotate_pod(ApiClient& client, PodName pod, std::string key,
     const auto response = co_await client.request(request);
     if (response && response->is_good()) co_return Result<void>();
     Error error = response ? refusal_of(*response).to_error() : response.error();
-    if (response && response->status == 409) {
+    if (response && is_of_another_pod(*response)) {
       error = Error(Code::kNotFound, "another pod has this name now", std::move(error));
     }
     const bool may_help = error.code == Code::kUnavailable || error.code == Code::kReset;

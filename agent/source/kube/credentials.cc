@@ -76,11 +76,15 @@ Task<Result<void>> Credentials::renew_exec() {
   running_ = true;
   Result<ExecCredential> fresh = co_await run_exec_plugin(loop_, config_);
   running_ = false;
-  ran_.wake();
-  if (!fresh) co_return Fail(std::move(fresh.error()));
-  if (!exec_ || exec_->certificate_pem != fresh->certificate_pem) ++certificate_generation_;
-  exec_ = std::move(*fresh);
-  co_return Result<void>();
+  Result<void> done;
+  if (fresh) {
+    if (!exec_ || exec_->certificate_pem != fresh->certificate_pem) ++certificate_generation_;
+    exec_ = std::move(*fresh);
+  } else {
+    done = Fail(std::move(fresh.error()));
+  }
+  ran_.wake();  // who waits finds what came of it
+  co_return done;
 }
 
 Task<Result<tls::ClientTls>> Credentials::tls() {

@@ -45,7 +45,6 @@ class Credentials {
   std::optional<ExecCredential> exec_;
   uint64_t certificate_generation_ = 0;
   bool running_ = false;  // the plugin: once for all who ask
-  std::optional<Error> exec_error_;
   runtime::Event ran_;
 };
 

@@ -75,6 +75,7 @@ Task<void> Reflector::run() {
       backoff_.reset();
       refused_watches_ = 0;
       told_failure_.clear();
+      failing_since_.reset();
     } else {
       co_await wait_after(done.error());
     }
@@ -98,11 +99,16 @@ void Reflector::tell_failure(Error error) {
   const Served& served = mirror_.served();
   Error whole = std::move(error).in(std::string(needs_list_ ? "listing " : "watching ") +
                                     served.collection());
-  // A connection that breaks is an ordinary day; what was refused wants a person.
-  const bool is_ordinary =
-      whole.code == Code::kReset || whole.code == Code::kClosed || whole.code == Code::kCancelled;
+  if (whole.code == Code::kCancelled || absent_) return;
+  // A connection that breaks, a server that starts: an ordinary day. What was refused wants a
+  // person.
+  const auto now = client_.loop().now();
+  if (!failing_since_) failing_since_ = now;
+  const bool wants_a_person = whole.code == Code::kRefused || whole.code == Code::kInvalid ||
+                              whole.code == Code::kLimit || whole.code == Code::kNotFound;
+  if (mirror_.has_listed() && !wants_a_person && now - *failing_since_ < kOrdinary) return;
   const std::string text = whole.to_string();
-  if (text == told_failure_ || absent_ || (is_ordinary && mirror_.has_listed())) return;
+  if (text == told_failure_) return;
   told_failure_ = text;
   observer_.failed(whole);
 }

@@ -25,6 +25,8 @@ class Reflector {
   // A version that the server cannot continue from is not always called expired: etcd restored from
   // a backup answers that it has not come so far. Then a list helps.
   static constexpr int kRefusedWatchesMax = 3;
+  // What fails for so long is said, though all goes on with what is known.
+  static constexpr std::chrono::seconds kOrdinary{20};
 
   // `changed`: the mirror may have something to tell. `failed`: what is wrong with the resource as
   // a whole, said once until it goes well again.
@@ -74,6 +76,7 @@ class Reflector {
   int refused_watches_ = 0;   // in a row
   std::optional<std::chrono::milliseconds> retry_after_;
   std::string told_failure_;
+  std::optional<std::chrono::steady_clock::time_point> failing_since_;
   ResponseStream* watching_ = nullptr;
 };
 
