@@ -11,7 +11,6 @@ import os
 import pathlib
 import subprocess
 
-import control_outside
 import image
 from cluster import HERE, KUBERNETES
 from nodes import Nodes, is_ready
@@ -36,9 +35,7 @@ def chart_version():
 class Mesh(Nodes):
     """Two nodes that know the images of Weft and of the shop; nothing is installed yet."""
 
-    def __init__(self, outside=True, **options):
-        """outside: control runs beside the API server instead of in the cluster (control_outside.py)."""
-        self._outside, self.control = outside, None
+    def __init__(self, **options):
         images = {**image.weft(BIN, chart_version()), **image.shop(SHOP), **options.pop("images", {})}
         super().__init__(images=images, **options)
 
@@ -58,8 +55,6 @@ class Mesh(Nodes):
         """helm install (or upgrade), values as `name=value`; returns when all of it is ready."""
         flags = [word for value in values for word in ("--set", value)]
         self.helm(verb, RELEASE, CHART, "-n", NAMESPACE, "--create-namespace", *flags)
-        if self._outside and not self.control:
-            self.control = control_outside.start(self, BIN / "weft-agent", NAMESPACE)
         self.wait_installed()
 
     def wait_installed(self):
