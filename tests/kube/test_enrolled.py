@@ -1,0 +1,159 @@
+"""Pods of all kinds that a real kubelet starts, in the mesh: what Kubernetes promises of them still holds."""
+
+import json
+import unittest
+
+import nodes
+from mesh import CAPTURED, Mesh
+from processes import eventually
+
+NS = "app"
+# Answers with the address that it sees; dies with the status that it is asked for, at /exit.
+SERVER = """
+import http.server, os, sys
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == '/exit': os._exit(3)
+        body = self.client_address[0].encode()
+        self.send_response(200); self.send_header('Content-Length', str(len(body))); self.end_headers()
+        self.wfile.write(body); print('asked', self.path, flush=True)
+http.server.ThreadingHTTPServer(('', int(sys.argv[1])), H).serve_forever()
+"""
+
+
+def container(name="main", port=None, **more):
+    """A container of the shop's client image: it sleeps or, with a port, serves there and says when it is ready."""
+    command = ["python3", "-u", "-c", SERVER, str(port)] if port else ["sleep", "infinity"]
+    probe = {"readinessProbe": {"httpGet": {"path": "/ready", "port": port}, "periodSeconds": 1}} if port else {}
+    return {"name": name, "image": "docker.io/shop/client:1.0", "command": command, **probe, **more}
+
+
+def pod(name, node, *containers, namespace=NS, **spec):
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
+            "spec": {"nodeSelector": {"kubernetes.io/hostname": node}, "terminationGracePeriodSeconds": 1,
+                     "containers": list(containers) or [container()], **spec}}
+
+
+def service(name, port, target, namespace=NS):
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": port, "targetPort": target}]}}
+
+
+class Enrolled(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.mesh = Mesh().__enter__()
+        cls.addClassCleanup(cls.mesh.close)
+        cls.mesh.install()
+        cls.mesh.kubectl("create", "namespace", NS)
+        cls.mesh.enrol(NS)
+        cls.mesh.wait_account(NS)
+        cls.mesh.apply([pod("web", "kn2", container(port=8080, ports=[{"containerPort": 8080, "hostPort": 18080}])),
+                        service("web", 80, 8080), pod("ask", "kn1"), pod("near", "kn2"),
+                        pod("outside", "kn1", namespace="default")])
+        cls.mesh.wait_captured(NS)
+        cls.mesh.wait_pods("default")
+
+    def ask(self, url="http://web/", pod="ask", namespace=NS):
+        return self.mesh.curl(pod, url, namespace=namespace)
+
+    def address(self, name, namespace=NS):
+        return self.mesh.get("pod", name, "-n", namespace)["status"]["podIP"]
+
+    def get(self, name):
+        return self.mesh.get("pod", name, "-n", NS)
+
+    def test_between_nodes_over_hbone_with_the_client_s_address(self):
+        self.assertEqual(self.ask(), (200, self.address("ask")))
+        address = self.address("web")
+
+        def logged():
+            lines = self.mesh.access_log("kn2").splitlines()
+            return [line for line in lines if f"{address}:15008" in line and f"ns/{NS}/sa/default" in line]
+        self.assertIn('direction="inbound"', eventually(logged, what="the access log")[-1])
+
+    def test_on_one_node(self):
+        self.assertEqual(self.ask(pod="near"), (200, self.address("near")))
+
+    def test_from_outside_the_mesh(self):
+        url = f"http://{self.address('web')}:8080/"
+        self.assertEqual(self.ask(url, "outside", "default"), (200, self.address("outside", "default")))
+
+    def test_logs_and_exec(self):
+        self.ask("http://web/logged")
+        eventually(lambda: "asked /logged" in self.mesh.kubectl("logs", "-n", NS, "web"), what="the log")
+        said = self.mesh.kubectl("exec", "-n", NS, "-i", "web", "--", "cat", input="through standard input")
+        self.assertEqual(said, "through standard input")
+
+    def test_host_port(self):
+        said = self.mesh["kn1"].run("curl", "-sS", "--max-time", "5", "http://172.30.0.12:18080/")
+        self.assertEqual(said, "172.30.0.11")
+
+    def test_host_network_pod_is_left_alone_and_reaches_services(self):
+        self.mesh.apply(pod("host", "kn1", hostNetwork=True, dnsPolicy="ClusterFirstWithHostNet"))
+        self.mesh.wait_pods(NS, "app=host")
+        self.assertEqual(self.ask(pod="host")[0], 200)
+        self.assertNotIn(CAPTURED, self.get("host")["metadata"].get("annotations", {}))
+
+    def test_init_containers_are_in_the_mesh(self):
+        """The first process of a pod is captured: it waits for nothing, and its call is as the pod's."""
+        first = container("first", command=["curl", "-sS", "--fail", "--max-time", "10", "http://web/first"])
+        beside = container("beside", port=7001, restartPolicy="Always", startupProbe={"tcpSocket": {"port": 7001}})
+        del beside["readinessProbe"]
+        self.mesh.apply(pod("starts", "kn1", container("a", 7002), container("b", 7003), initContainers=[first, beside]))
+        ready = self.mesh.wait_captured(NS, "app=starts")[0]
+        self.assertEqual(len(ready["status"]["containerStatuses"]), 2)
+        self.assertEqual(self.mesh.kubectl("logs", "-n", NS, "starts", "-c", "first"), ready["status"]["podIP"])
+        for port in (7001, 7002, 7003):
+            self.assertEqual(self.ask(f"http://{ready['status']['podIP']}:{port}/", "near")[0], 200)
+        self.assertEqual(ready["status"]["initContainerStatuses"][0]["restartCount"], 0)
+
+    def test_a_container_restarts_in_place(self):
+        self.mesh.apply([pod("again", "kn2", container(port=8080), container("other")), service("again", 80, 8080)])
+        before = self.mesh.wait_captured(NS, "app=again")[0]
+        self.assertEqual(self.ask("http://again/")[0], 200)
+        self.ask("http://again/exit")
+
+        def restarted():
+            now = self.get("again")
+            main = next(one for one in now["status"]["containerStatuses"] if one["name"] == "main")
+            return main["restartCount"] == 1 and nodes.is_ready(now) and now
+        now = eventually(restarted, what="a restart")
+        self.assertEqual(now["status"]["podIP"], before["status"]["podIP"])
+        self.assertEqual(self.ask("http://again/")[0], 200)
+
+    def test_a_pod_that_is_there_before_its_namespace_is_labelled(self):
+        self.mesh.kubectl("create", "namespace", "late")
+        self.mesh.wait_account("late")
+        self.mesh.apply([pod("web", "kn2", container(port=8080), namespace="late"), pod("ask", "kn1", namespace="late"),
+                         service("web", 80, 8080, "late")])
+        self.mesh.wait_pods("late")
+        eventually(lambda: self.ask(namespace="late")[0] == 200, what="the service")
+        self.mesh.enrol("late")
+        self.mesh.wait_captured("late")
+        self.assertEqual(self.ask(namespace="late"), (200, self.address("ask", "late")))
+        eventually(lambda: f"{self.address('web', 'late')}:15008" in self.mesh.access_log("kn1"), what="HBONE")
+        self.mesh.kubectl("label", "namespace", "late", "istio.io/dataplane-mode-")
+        eventually(lambda: all(CAPTURED not in one["metadata"].get("annotations", {})
+                               for one in self.mesh.get("pods", "-n", "late")["items"]), what="pods out of the mesh")
+        self.assertEqual(self.ask(namespace="late")[0], 200)
+
+    def test_pods_that_are_gone_leave_nothing(self):
+        self.mesh.apply(pod("gone", "kn1"))
+        self.mesh.wait_captured(NS, "app=gone")
+        uid = self.get("gone")["metadata"]["uid"]
+        log = lambda: self.mesh.access_log("kn1")  # noqa: E731
+        eventually(lambda: uid in log(), what="the pod at ztunnel")
+        self.mesh.kubectl("delete", "pod", "gone", "-n", NS)
+        eventually(lambda: "pod removed" in log() or log().count(uid) > 1, what="the pod's end at ztunnel")
+        pins = self.mesh["kn1"].run("sh", "-c", f"find /sys/fs/bpf | grep {uid} || true")
+        self.assertEqual(pins, "")
+
+    def test_events_name_no_trouble_of_ours(self):
+        events = self.mesh.get("events", "-n", NS)["items"]
+        ours = [one["message"] for one in events if "weft" in one["message"] and one["type"] == "Warning"]
+        self.assertEqual(ours, [], json.dumps(ours))
+
+
+if __name__ == "__main__":
+    nodes.main("helm")
