@@ -10,6 +10,7 @@
 //                        SYNs to ztunnel's listeners, looped queries to its DNS socket
 //   bind_inner_leg       at the cgroup2 root: binds the application's side of ztunnel's inner leg
 //                        to lo, so that it may have the same 4-tuple as the outer connection
+//   peer_port4, .._port6 at the cgroup2 root: say the client's port where an inner leg has another
 //   note_probe           at the kubelet's cgroup: notes its open connections, which `deliver` lets
 //                        through to the application
 //
@@ -418,12 +419,14 @@ int deliver(struct bpf_sk_lookup* ctx) {
 
 // Inner leg: the application's side.
 
+FUNC_INLINE int is_inner(__u32 mark) { return (mark & WEFT_MARK_MASK) == WEFT_MARK_INNER; }
+
 // The accepted socket has the mark of ztunnel's SYN because tcp_fwmark_accept is set in the pod.
 SEC("sockops")
 int bind_inner_leg(struct bpf_sock_ops* ctx) {
   if (ctx->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) return 1;
   struct bpf_sock* socket = ctx->sk;
-  if (!socket || socket->mark != WEFT_MARK_INNER) return 1;
+  if (!socket || !is_inner(socket->mark)) return 1;
   __u64 cookie = bpf_get_netns_cookie(ctx);
   if (!bpf_map_lookup_elem(&weft_pods, &cookie)) return 1;
   char device[4] = "lo";
@@ -431,6 +434,27 @@ int bind_inner_leg(struct bpf_sock_ops* ctx) {
   count(error ? WEFT_COUNT_INNER_FAILED : WEFT_COUNT_INNER_BOUND);
   return 1;
 }
+
+// Until its handshake is done an inner leg's application side is not bound to lo. With a 4-tuple
+// that the client's own connection has, it would get (and reset) what the client sends meanwhile.
+// So ztunnel takes another port there; by accept(2) and getpeername(2) one sees the client's.
+FUNC_INLINE int tell_port(struct bpf_sock_addr* ctx) {
+  struct bpf_sock* socket = ctx->sk;
+  if (!socket || !is_inner(socket->mark) || !(socket->mark >> WEFT_MARK_PORT_SHIFT)) return 1;
+  __u64 cookie = bpf_get_netns_cookie(ctx);
+  if (!bpf_map_lookup_elem(&weft_pods, &cookie)) return 1;
+  // ztunnel's own end has the mark, too.
+  __u64 cgroup = bpf_get_current_cgroup_id();
+  if (bpf_map_lookup_elem(&weft_proxies, &cgroup)) return 1;
+  ctx->user_port = bpf_htons(socket->mark >> WEFT_MARK_PORT_SHIFT);
+  return 1;
+}
+
+SEC("cgroup/getpeername4")
+int peer_port4(struct bpf_sock_addr* ctx) { return tell_port(ctx); }
+
+SEC("cgroup/getpeername6")
+int peer_port6(struct bpf_sock_addr* ctx) { return tell_port(ctx); }
 
 // Kubelet probes.
 

@@ -16,9 +16,14 @@
 
 // Marks. Rules in the pod's network namespace send both to table WEFT_ROUTE_TABLE, whose only route
 // delivers to the pod itself, over lo.
+// Only WEFT_MARK_MASK of it is the mark; see WEFT_MARK_INNER.
+#define WEFT_MARK_MASK 0xffff
 #define WEFT_MARK_OUTBOUND 0x53a  // on the application's connecting socket, by the connect hook
-#define WEFT_MARK_INNER 0x539     // on ztunnel's connection to the application
-#define WEFT_MARK_DNS 0x53c       // on every datagram socket of the pod; only port 53 is looped
+// On ztunnel's connection to the application. The upper half is the port that the application is to
+// see as its peer's; 0: the connection's own.
+#define WEFT_MARK_INNER 0x539
+#define WEFT_MARK_PORT_SHIFT 16
+#define WEFT_MARK_DNS 0x53c  // on every datagram socket of the pod; only port 53 is looped
 #define WEFT_ROUTE_TABLE 100
 
 // Pods of one node. Kubernetes allows 110 by default and nobody runs 1000; a slot costs 64 bytes of

@@ -92,9 +92,13 @@ Result<void> Capture::attach_hooks() {
   const CaptureObject::Programs programs = object_->programs();
   TRY(attach_pinned(pins_, "link-mark_datagrams", programs.mark_datagrams, cgroup.get(),
                     BPF_CGROUP_INET_SOCK_CREATE, target));
-  // The sockops first: once connections are captured, inner legs need it.
+  // These first: once connections are captured, inner legs need them.
   TRY(attach_pinned(pins_, "link-bind_inner_leg", programs.bind_inner_leg, cgroup.get(),
                     BPF_CGROUP_SOCK_OPS, target));
+  TRY(attach_pinned(pins_, "link-peer_port4", programs.peer_port4, cgroup.get(),
+                    BPF_CGROUP_INET4_GETPEERNAME, target));
+  TRY(attach_pinned(pins_, "link-peer_port6", programs.peer_port6, cgroup.get(),
+                    BPF_CGROUP_INET6_GETPEERNAME, target));
   TRY(attach_pinned(pins_, "link-connect4", programs.connect4, cgroup.get(),
                     BPF_CGROUP_INET4_CONNECT, target));
   return attach_pinned(pins_, "link-connect6", programs.connect6, cgroup.get(),

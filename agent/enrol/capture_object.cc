@@ -178,6 +178,8 @@ CaptureObject::Programs CaptureObject::programs() const {
   return {.connect4 = bpf_program__fd(skeleton_->progs.connect4),
           .connect6 = bpf_program__fd(skeleton_->progs.connect6),
           .bind_inner_leg = bpf_program__fd(skeleton_->progs.bind_inner_leg),
+          .peer_port4 = bpf_program__fd(skeleton_->progs.peer_port4),
+          .peer_port6 = bpf_program__fd(skeleton_->progs.peer_port6),
           .note_probe = bpf_program__fd(skeleton_->progs.note_probe),
           .mark_datagrams = bpf_program__fd(skeleton_->progs.mark_datagrams)};
 }

@@ -26,7 +26,7 @@ class CaptureObject {
   };
   Maps maps() const;
   struct Programs {
-    int connect4, connect6, bind_inner_leg, note_probe, mark_datagrams;
+    int connect4, connect6, bind_inner_leg, peer_port4, peer_port6, note_probe, mark_datagrams;
   };
   Programs programs() const;
 

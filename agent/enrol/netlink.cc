@@ -90,7 +90,7 @@ Request rule_request(uint16_t type, uint16_t flags, uint8_t family, uint32_t mar
   request.body(rule);
   request.attribute(FRA_PRIORITY, kRulePriority);
   request.attribute(FRA_FWMARK, mark);
-  request.attribute(FRA_FWMASK, uint32_t{0xffffffff});
+  request.attribute(FRA_FWMASK, uint32_t{WEFT_MARK_MASK});
   request.attribute(FRA_TABLE, uint32_t{WEFT_ROUTE_TABLE});
   return request;
 }

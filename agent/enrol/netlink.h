@@ -15,7 +15,7 @@ namespace weft::enrol {
 Result<std::string> interface_with(const IpAddress& address);
 
 // Sends what carries one of our marks back into the pod, over lo:
-//   ip rule add pref 53 fwmark 0x53a lookup 100     (and 0x539)
+//   ip rule add pref 53 fwmark 0x53a/0xffff lookup 100     (and 0x539)
 //   ip route replace local default dev lo src <pod address> table 100
 // for both families, also for one of which the pod has no address: what is neither is not to slip
 // past. Without src the kernel takes an IPv4 destination as the source, and connect(2) fails

@@ -243,6 +243,7 @@ ZdsConnection::Request ZdsConnection::add_request(const AnnouncedPod& pod,
   descriptors.push_back(pod.netns.get());
   if (hello_.wants_listeners) {
     add->set_answers_dns(pod.answers_dns);
+    add->set_peer_port_by_mark(true);
     for (size_t kind = 0; kind < kListenerNames.size(); ++kind) {
       const Fd& socket = pod.listeners.sockets[kind];
       if (!socket) continue;

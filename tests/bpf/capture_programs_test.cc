@@ -61,7 +61,7 @@ TEST_F(ProgramsTest, EachVerifiesWithinItsBudget) {
     EXPECT_GT(info.verified_insns, 0u);
     ++programs;
   }
-  EXPECT_EQ(programs, 6);
+  EXPECT_EQ(programs, 8);
 }
 
 TEST_F(ProgramsTest, MapsHaveTheLayoutOfTheHeader) {

@@ -118,6 +118,7 @@ ENDS = []
 SERVERS = {7001: echo, 7002: greet_first, 7003: digest_at_end, 7004: source, 7005: reset_after_line, 7006: who,
            7007: end_first, 7008: report_end, 7009: tell_ends, 7011: never_read}
 MAPPED_PORT = 7010  # who, of both families by one socket
+DEFERRED_PORT = 7012  # digest_at_end, accepting only who has said something
 
 
 class Web(http.server.BaseHTTPRequestHandler):
@@ -187,6 +188,9 @@ def serve():
     for port, handle in SERVERS.items():
         for v6 in [False, True][:1 + has_v6]:
             start(listen, listener_on(port, v6), handle)
+    deferring = listener_on(DEFERRED_PORT)
+    deferring.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 10)
+    start(listen, deferring, digest_at_end)
     start(listen, listener_on(MAPPED_PORT, has_v6, both=True), who)
     http.server.ThreadingHTTPServer.request_queue_size = 128
     if has_v6:
@@ -236,6 +240,20 @@ def half_close(host, port, count):
     while chunk := connection.recv(4096):
         text += chunk
     return {"sent": sent, "server": json.loads(text)}
+
+
+def uploads(host, port, times, count, wait=0):
+    """As often as told: connects, after a while sends so much, and compares what the server says of it."""
+    for turn in range(int(times)):
+        connection = connect(host, port, 60)
+        time.sleep(float(wait))
+        sent = pour(connection, int(count))
+        connection.shutdown(socket.SHUT_WR)
+        text = b""
+        while chunk := connection.recv(4096):
+            text += chunk
+        assert json.loads(text) == [int(count), sent], (turn, text)
+    return {"own": connection.getsockname()[:2]}
 
 
 def download(host, port, count):
@@ -386,7 +404,7 @@ def hammer(host, port):
 
 
 CLIENTS = {function.__name__: function for function in (
-    ask_who, ask_who_mapped, first_line, half_close, download, both_ways, late_data, how_it_ends, do_reset, read_all, many,
+    ask_who, ask_who_mapped, first_line, half_close, uploads, download, both_ways, late_data, how_it_ends, do_reset, read_all, many,
     echo_for)}
 STREAMS = {function.__name__: function for function in (converse, converse_from, hammer, watch_end)}
 

@@ -238,29 +238,39 @@ class Down(harness.unittest.TestCase):
         self.addCleanup(self.box.weft, "down", check=False)
 
     @staticmethod
-    def pinned():
-        """Ids of BPF links and maps that are named as Weft's are."""
-        found = set()
-        for kind in ("link", "map"):
-            done = subprocess.run(["bpftool", "-j", kind, "show"], capture_output=True, text=True)
-            for one in harness.json.loads(done.stdout or "[]"):
-                if kind == "link" or one.get("name", "").startswith("weft"):
-                    found.add((kind, one["id"]))
+    def bpftool(kind, *args):
+        done = subprocess.run(["bpftool", "-j", kind, "show", *args], capture_output=True, text=True)
+        shown = json.loads(done.stdout or "[]")
+        return shown if isinstance(shown, list) else [shown]
+
+    def pinned(self):
+        """Ids of the sandbox's BPF links and maps, by kind."""
+        found = {"link": set(), "map": set()}
+        for file in (self.box.run / "bpf").glob("node-*/*/*"):
+            kind = "map" if file.name.startswith("map-") else "link"
+            found[kind].update(one["id"] for one in self.bpftool(kind, "pinned", str(file)))
         return found
+
+    def left(self, pinned):
+        """Which of them the kernel still has."""
+        return [(kind, one["id"]) for kind, ids in pinned.items() for one in self.bpftool(kind) if one["id"] in ids]
 
     def check(self, *killed):
         import test_sandbox
-        before = self.pinned()
         self.box.up(self.objects)
         self.assertEqual(self.box.curl("c1", "http://s1/"), "hello from s1\n")
-        self.assertGreater(len(self.pinned()), len(before))
+        pinned = self.pinned()
+        # On each node: of the mesh's hooks and of one pod, and the maps that they share.
+        self.assertGreaterEqual(len(pinned["link"]), 2 * 6)
+        self.assertGreaterEqual(len(pinned["map"]), 2 * 8)
+        self.assertEqual(len(self.left(pinned)), sum(len(ids) for ids in pinned.values()))
         for part in killed:
             for pid in self.box.pids(*part):
                 os.kill(pid, signal.SIGKILL)
         self.box.weft("down")
         self.assertEqual(test_sandbox.leftovers(self.box.name), [])
         # The kernel frees a detached program a moment later.
-        eventually(lambda: not self.pinned() - before, what="BPF links and maps gone")
+        eventually(lambda: not self.left(pinned), what="BPF links and maps gone")
 
     def test_in_good_order(self):
         self.check()

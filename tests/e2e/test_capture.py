@@ -282,6 +282,7 @@ class Exclusions(Suite):
         subprocess.run(["kill", "-KILL", str(agent)], check=True)
         self.box.peer("c1", "ask_who", s2, WHO)
         eventually(lambda: self.box.state("node-1-agent")[0] > restarts and self.box.state("node-1-agent")[1] > 0)
+        eventually(lambda: "capture" in self.box.node_status("node-1"))
         eventually(lambda: self.is_direct(s2, WHO))
         self.annotate()
         eventually(lambda: not self.is_direct(s2, WHO))

@@ -130,6 +130,16 @@ class Mesh(Suite):
         entry = eventually(lambda: self.box.access("node-1", direction="inbound", src__workload="stranger"))[-1]
         self.assertNotIn("src.identity", entry)
 
+    def test_outside_callers_who_send_while_the_application_is_connected_to(self):
+        """What they send must not come to ztunnel's own connection to the application."""
+        for target in ("s1", "s2"):
+            address = self.box.ip(target, "mesh")
+            self.box.peer("stranger", "uploads", address, 7003, 30, 4 * MIB, ns="plain")
+            # A server that accepts only who has said something: that connection is being made until then.
+            self.box.peer("stranger", "uploads", address, 7012, 1, MIB, 0.3, ns="plain")
+            seen = self.box.peer("stranger", "ask_who", address, 7006, ns="plain")
+            self.assertEqual(seen["server"]["peer"], seen["own"])
+
     def test_server_first(self):
         for target in ("s1", "s2", "out.plain"):
             self.assertEqual(self.box.peer("c1", "first_line", target, 7002), {"banner": "220 ready", "echo": "EHLO"})

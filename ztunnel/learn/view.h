@@ -45,6 +45,7 @@ struct Pod {
   // Those of IPv4 TCP are always there; of the others what the agent could open, and serves.
   std::array<Fd, kListenerKinds> listeners;
   bool answers_dns = false;  // its agent captures DNS: queries over TCP are answered, too
+  bool peer_port_by_mark = false;  // as proto/zds.proto has it
   // Its agent (Istio's istio-cni) gave no sockets: it redirects the pod's connections by netfilter
   // to ports that ztunnel opens in the pod (redirected.h).
   bool redirected = false;

@@ -120,6 +120,7 @@ Result<ZdsMessage> decode_add(const pb::AddWorkload& add, std::vector<Fd> fds) {
   pod->ns = info.namespace_();
   pod->service_account = info.service_account();
   pod->answers_dns = add.answers_dns();
+  pod->peer_port_by_mark = add.peer_port_by_mark();
   TRY(check_netns(fds[0].get()));
   pod->netns = std::move(fds[0]);
   if (add.listeners_size() == 0) {

@@ -19,7 +19,10 @@ ApplicationTarget target_of_tunnel(const learn::Workload& own, const SocketAddre
 
 ApplicationTarget target_of_plain(const learn::Workload& own, const SocketAddress& asked) {
   const auto& tunnel = own.application_tunnel;
-  return {asked, asked, tunnel && tunnel->proxy_protocol && tunnel->port == asked.port};
+  return {.asked = asked,
+          .address = asked,
+          .announced = tunnel && tunnel->proxy_protocol && tunnel->port == asked.port,
+          .beside_client = true};
 }
 
 Task<std::expected<Application, ApplicationError>> open_application(
@@ -31,7 +34,8 @@ Task<std::expected<Application, ApplicationError>> open_application(
   if (Result<void> allowed = judged->judge(*own); !allowed) {
     co_return std::unexpected(ApplicationError{std::move(allowed.error()), Flag::kDenied});
   }
-  auto stream = co_await proxy.dial_application(client, target.address);
+  auto stream = co_await (target.beside_client ? proxy.dial_beside(client, target.address)
+                                               : proxy.dial_application(client, target.address));
   if (stream && target.announced) {
     const std::string header = proxy_header(peer, target.asked, identity ? &*identity : nullptr);
     Result<void> written =

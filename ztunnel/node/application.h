@@ -13,6 +13,8 @@ struct ApplicationTarget {
   SocketAddress asked;     // a CONNECT's authority, or where a plain connection went
   SocketAddress address;   // of the application
   bool announced = false;  // behind a header
+  // The client's own connection ends here, in the pod, with the same addresses and ports.
+  bool beside_client = false;
 };
 
 ApplicationTarget target_of_tunnel(const learn::Workload& own, const SocketAddress& pod,

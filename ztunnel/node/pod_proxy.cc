@@ -148,26 +148,61 @@ void PodProxy::break_all(const Error& reason) {
   for_each_breakable(&Breakable::abort_);
 }
 
-Task<Result<std::unique_ptr<SocketStream>>> PodProxy::dial_application(SocketAddress client,
-                                                                       SocketAddress application) {
+namespace {
+
+// A pod that reaches itself needs no detour: its address is there. And by IPv6 the answers of its
+// application would come in by the address's own interface, where a socket of lo does not look.
+runtime::DialOptions inner_leg(const learn::Pod& pod, const SocketAddress& client,
+                               const SocketAddress& application) {
   runtime::DialOptions options;
-  options.netns_fd = pod().netns.get();
+  options.netns_fd = pod.netns.get();
   options.source = client;
   options.timeout = kApplicationConnectTimeout;
-  // A pod that reaches itself needs no detour: its address is there. And by IPv6 the answers of its
-  // application would come in by the address's own interface, where a socket of lo does not look.
   if (client.ip != application.ip) {
     options.transparent = true;
     options.mark = kInnerLegMark;
     options.bind_to_device = "lo";
   }
-  if (pod().redirected) {
+  if (pod.redirected) {
     // To connection tracking the client's own port would make it the connection that was
     // redirected.
     options.source->port = 0;
     options.mark = kPassMark;
     options.bind_to_device.clear();
   }
+  return options;
+}
+
+}  // namespace
+
+// Until the application's side is bound to lo, a moment after it was made (or much later, by
+// TCP_DEFER_ACCEPT), it would get what a client with the same 4-tuple sends, and answer with a
+// reset. So the port is one that clients do not have: below where the kernel begins with those that
+// it gives out (net.ipv4.ip_local_port_range).
+Task<Result<std::unique_ptr<SocketStream>>> PodProxy::dial_beside(SocketAddress client,
+                                                                  SocketAddress application) {
+  constexpr uint16_t kPortMin = 1024;
+  constexpr uint16_t kPortMax = 32767;
+  // With half of the ports taken, one in 65 000 finds none.
+  constexpr int kAttempts = 16;
+  if (!pod().peer_port_by_mark || client.ip == application.ip) {
+    co_return co_await dial_application(client, application);
+  }
+  runtime::DialOptions options = inner_leg(pod(), client, application);
+  options.mark |= uint32_t{client.port} << kPortShift;
+  std::uniform_int_distribution<uint16_t> port(kPortMin, kPortMax);
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    options.source->port = port(context_.random);
+    auto connected = co_await runtime::dial(context_.loop, application, options);
+    if (connected || connected.error().code != Code::kUnavailable) co_return connected;
+  }
+  options.source->port = 0;
+  co_return co_await runtime::dial(context_.loop, application, options);
+}
+
+Task<Result<std::unique_ptr<SocketStream>>> PodProxy::dial_application(SocketAddress client,
+                                                                       SocketAddress application) {
+  runtime::DialOptions options = inner_leg(pod(), client, application);
   auto connected = co_await runtime::dial(context_.loop, application, options);
   // The same client port towards the same application, through two services or just closed: the
   // client's address still holds, its port then cannot.

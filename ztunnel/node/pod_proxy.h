@@ -38,8 +38,10 @@ constexpr std::chrono::seconds kLookUpTimeout{5};  // of a workload that is know
 constexpr std::chrono::seconds kListenerHandover{5};
 
 // SO_MARK of the leg to the application: what carries it, and by tcp_fwmark_accept the
-// application's answers, over the pod's loopback (reference: capture-edges.md D).
+// application's answers, over the pod's loopback (reference: capture-edges.md D). Above
+// kPortShift is the port that the application is to see, where that is not the leg's own.
 constexpr uint32_t kInnerLegMark = 0x539;
+constexpr uint32_t kPortShift = 16;
 // The same number on every connection that leaves a redirected pod for us: its agent's rules let
 // what carries it pass (reference: ztunnel 1.0).
 constexpr uint32_t kPassMark = 0x539;
@@ -106,6 +108,10 @@ class PodProxy {
 
   // Connects to the pod's own application as `client` (port 0: any port of that address).
   runtime::Task<Result<std::unique_ptr<runtime::SocketStream>>> dial_application(
+      SocketAddress client, SocketAddress application);
+  // The same where the client's own connection ends in the pod, so that its 4-tuple is taken: from
+  // another port, where the agent lets the application see the client's.
+  runtime::Task<Result<std::unique_ptr<runtime::SocketStream>>> dial_beside(
       SocketAddress client, SocketAddress application);
   // Connects from where the pod stands.
   runtime::Task<Result<std::unique_ptr<runtime::SocketStream>>> dial_from_pod(SocketAddress to);

@@ -24,12 +24,13 @@ constexpr const char* kService = "10.96.0.7:80";
 inline const PodAddresses kPod{.v4 = *IpAddress::parse("10.99.0.2"),
                                .v6 = *IpAddress::parse("fd99::2")};
 
-// ztunnel's connection to the application, from the client's address and port.
-inline Fd dial_inner_leg(int netns_fd, const std::string& from) {
+// ztunnel's connection to the application, from the client's address and port, or from another port
+// with the client's in its mark.
+inline Fd dial_inner_leg(int netns_fd, const std::string& from, uint16_t port_to_see = 0) {
   const bool v6 = testing::family_of(from) == AF_INET6;
   Fd fd = testing::tcp_socket_in(netns_fd, testing::family_of(from));
   const int on = 1;
-  const int mark = WEFT_MARK_INNER;
+  const int mark = WEFT_MARK_INNER | port_to_see << WEFT_MARK_PORT_SHIFT;
   EXPECT_EQ(setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof(mark)), 0);
   EXPECT_EQ(setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 3), 0);
   EXPECT_EQ(setsockopt(fd.get(), v6 ? SOL_IPV6 : SOL_IP, v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT,

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
 namespace weft::enrol {
@@ -238,6 +239,40 @@ TEST_F(CaptureTest, InnerLegHasTheClientsAddressAndPortBesideTheOuterConnection)
   EXPECT_EQ(client.answer(), "to the client");
   EXPECT_EQ(counted("inner_bound"), 1u);
   EXPECT_EQ(counted("inbound_captured"), 1u);
+}
+
+// What a client sends while the application's side is not bound yet must come to its own
+// connection: here that is for long, until the application has something to read.
+TEST_F(CaptureTest, ApplicationsSeeTheClientsPortOfAnInnerLegThatHasAnother) {
+  for (const bool v6 : {false, true}) {
+    const std::string pod = v6 ? "[fd99::2]:8080" : "10.99.0.2:8080";
+    const Fd app = *in_netns(bed_->pod(), [v6]() -> Result<Fd> {
+      return testing::listen_on(v6 ? "[::]:8080" : "0.0.0.0:8080");
+    });
+    const int seconds = 10;
+    ASSERT_EQ(setsockopt(app.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds)), 0);
+    Child application = bed_->run(testing::kPodCgroup, bed_->pod(), [listener = app.get()] {
+      const Fd side = testing::accept_from(listener);
+      std::string seen = testing::peer_of(side.get()) + " " + testing::read_text(side.get());
+      testing::write_text(side.get(), "from the app");
+      return seen;
+    });
+    Child client = client_outside(*bed_, pod);
+    const Fd outer = testing::accept_from(
+        listeners_[v6 ? WEFT_LISTENER_INBOUND_V6 : WEFT_LISTENER_INBOUND_V4].get());
+    const SocketAddress from = *SocketAddress::parse(testing::peer_of(outer.get()));
+    const SocketAddress other{from.ip, static_cast<uint16_t>(v6 ? 4711 : 4712)};
+
+    const Fd inner = dial_inner_leg(bed_->pod(), other.to_string(), from.port);
+    ASSERT_EQ(testing::connect_to(inner.get(), pod), 0);
+    EXPECT_EQ(testing::read_text(outer.get()), from.to_string());
+    testing::write_text(inner.get(), "to the app");
+    EXPECT_EQ(testing::read_text(inner.get()), "from the app");
+    EXPECT_EQ(application.answer(), from.to_string() + " to the app");
+    EXPECT_EQ(testing::peer_of(inner.get()), pod) << "ztunnel's own end has the mark too";
+    testing::write_text(outer.get(), "to the client");
+    EXPECT_EQ(client.answer(), "to the client");
+  }
 }
 
 // The client of a port that nobody serves: ztunnel's leg is refused at once, so that it can say so.
