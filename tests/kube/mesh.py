@@ -5,7 +5,6 @@
         mesh.enrol("default")
 """
 
-import contextlib
 import json
 import os
 import pathlib
@@ -18,7 +17,8 @@ from processes import eventually
 
 ROOT = HERE.parent.parent
 BIN = pathlib.Path(os.environ.get("WEFT_BIN", ROOT / "build/dev/bin"))
-CHART = ROOT / "helm/weft"
+BUILT = BIN.parent / "chart/weft"  # with what the build adds
+CHART = BUILT if BUILT.exists() else ROOT / "helm/weft"
 SHOP = ROOT / "scripts/shop"
 NAMESPACE = "istio-system"
 RELEASE = "weft"
@@ -91,6 +91,16 @@ class Mesh(Nodes):
             if file.name not in ("no-visitors.yaml", *but):
                 self.kubectl("apply", "-f", file)
 
+    def policy(self, name, namespace, **spec):
+        """An AuthorizationPolicy with this spec."""
+        self.apply({"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+                    "metadata": {"name": name, "namespace": namespace}, "spec": spec})
+
+    def mutual_tls(self, namespace, mode):
+        """The PeerAuthentication of a namespace."""
+        self.apply({"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
+                    "metadata": {"name": "default", "namespace": namespace}, "spec": {"mtls": {"mode": mode}}})
+
     def curl(self, pod, url, *flags, namespace="default"):
         """curl in a pod: (status, body); status 0 where there was no answer at all, and body is curl's error."""
         done = self.kubectl("exec", "-n", namespace, pod, "--", "curl", "-sS", "--max-time", "10",
@@ -122,20 +132,14 @@ class Mesh(Nodes):
                     said.append(f"--- {pod['metadata']['name']} {' '.join(flag)}\n{log.stdout or log.stderr}")
         return "\n".join(said)
 
-    def leftovers(self):
-        """What of Weft is on the nodes, in lines; empty after an uninstall."""
-        found = []
-        for node in self.nodes:
-            look = ("ls -d /sys/fs/bpf/weft/* /run/weft/* /opt/cni/bin/weft-cni /etc/cni/net.d/*weft* 2>/dev/null; "
-                    "grep -l weft /etc/cni/net.d/* /opt/cni/bin/*weft* 2>/dev/null; nft list ruleset | grep -i weft; "
-                    "ip rule | grep -E '0x(539|111|77)'; true")
-            found += [f"{node.name}: {line}" for line in node.run("sh", "-c", look).splitlines()]
-        return found
-
-
-@contextlib.contextmanager
-def installed(*values, **options):
-    """A Mesh with Weft installed."""
-    with Mesh(**options) as mesh:
-        mesh.install(*values)
-        yield mesh
+    def traces(self):
+        """What could be of Weft on the nodes, in lines, for a comparison of before and after."""
+        look = ("find /sys/fs/bpf/ /run/weft /var/lib/weft /opt/cni/bin /etc/cni/net.d 2>/dev/null; "
+                "grep -l weft /etc/cni/net.d/*; ip rule; nft list tables; ")
+        pods = "for ns in /run/netns/*; do nsenter --net=$ns ip rule; nsenter --net=$ns ss -Htln; done; "
+        lines = {line for node in self.nodes for line in
+                 (f"{node.name}: {said}" for said in node.run("sh", "-c", look + pods + "true").splitlines())}
+        kernel = json.loads(self.nodes[0].run("bpftool", "-j", "link", "list"))
+        cgroups = {node.cgroup().stat().st_ino: node.name for node in self.nodes}
+        return lines | {f"{cgroups[link['cgroup_id']]}: {link['attach_type']}" for link in kernel
+                        if link.get("cgroup_id") in cgroups}

@@ -101,15 +101,15 @@ class Node:
         self.run("ctr", "-n", "k8s.io", "images", "import", "--snapshotter", "overlayfs", archive)
 
     def program(self, name, *command):
-        """A Process on the node, not started, in the cgroup where a node's own services are."""
+        """A Process on the node, not started, in a cgroup of its own below system, as a node's services are."""
         process = Process(self.namespaces, name, command, self.cluster.log_path(f"{self.name}-{name}"),
-                          before=[INIT, "join", f"{self._cgroup}/system"])
+                          before=[INIT, "join", f"{self._cgroup}/system/{name}"])
         self._processes.append(process)
         return process
 
     def run(self, *command, check=True, input=None, within=60):
         """Runs a command as root of the node and returns its output, or with check=False the CompletedProcess."""
-        done = subprocess.run([str(INIT), "join", f"{self._cgroup}/system", *self.namespaces.enter_all(*command)],
+        done = subprocess.run([str(INIT), "join", f"{self._cgroup}/user", *self.namespaces.enter_all(*command)],
                               capture_output=True, text=True, input=input, timeout=within)
         if not check:
             return done

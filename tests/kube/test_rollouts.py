@@ -8,10 +8,9 @@ import unittest
 import nodes
 from cluster import HERE, KUBERNETES
 from mesh import NAMESPACE, Mesh
+from pods import NS, container, pod, service
 from processes import eventually
-from test_enrolled import container, pod, service
 
-NS = "app"
 # A line a second of a slow answer; the rest at once.
 SERVER = """
 import http.server, time
