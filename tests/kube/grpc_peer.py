@@ -199,7 +199,7 @@ class Stream(Call):
     """A delta ADS stream: resources holds, by type, what the server says there is (name -> version)."""
 
     def __init__(self, *arguments):
-        self.resources, self.pushes = {}, 0
+        self.resources, self.pushes, self.bytes = {}, 0, 0
         super().__init__(*arguments)
 
     def subscribe(self, type_url):
@@ -224,6 +224,7 @@ class Stream(Call):
         for name in gone:
             mine.pop(name, None)
         self.pushes += 1
+        self.bytes += len(text)
         threading.Thread(target=self.send, args=(field(2, type_url) + field(6, nonce),)).start()
 
     def of(self, type_url):

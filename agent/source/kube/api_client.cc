@@ -115,7 +115,9 @@ class Client final : public ApiClient {
     Response head;
     auto stream = co_await open(request, call, head);
     if (stream && !head.is_good()) {
+      call.stream = stream->get();
       const auto read = co_await read_body(**stream, kRefusalBytesMax, head.body);
+      call.stream = nullptr;
       if (!read && read.error().code != Code::kLimit) stream = Fail(read.error());
     }
     calls_.erase(&call);

@@ -19,8 +19,9 @@ constexpr size_t kPageBytesMax = 64U << 20;
 constexpr std::chrono::milliseconds kWatchStartTimeout{30'000};
 // A server ends a watch at its timeoutSeconds; one that does not is not waited for much longer.
 constexpr std::chrono::seconds kWatchGrace{30};
-// A list whose pages expire under us is begun again so often before it counts as a failure.
-constexpr int kListTries = 3;
+// A list whose pages expire under us, or are too large, is begun again so often before it counts as
+// a failure.
+constexpr int kListTries = 4;
 // A watch that ends sooner than this without a word was no watch.
 constexpr std::chrono::seconds kShortWatch{1};
 
@@ -136,11 +137,13 @@ Task<Result<void>> Reflector::list() {
   for (int tries = 0; tries < kListTries; ++tries) {
     const auto outcome = co_await list_pages();
     if (!outcome) {
-      // A page that is too large is asked for in parts next time.
-      if (outcome.error().code == Code::kLimit && page_objects_ > 1) {
-        page_objects_ = std::max<size_t>(1, page_objects_ / 4);
-        continue;
+      // A page that is too large, or takes too long, is asked for in parts next time.
+      const Code why = outcome.error().code;
+      const bool can_shrink = page_objects_ > kPageObjectsMin;
+      if (why == Code::kLimit || why == Code::kTimeout) {
+        page_objects_ = std::max<size_t>(kPageObjectsMin, page_objects_ / 4);
       }
+      if (why == Code::kLimit && can_shrink) continue;
       co_return Fail(outcome.error());
     }
     if (*outcome == Outcome::kExpired) continue;

@@ -15,6 +15,8 @@ class Reflector {
  public:
   // Objects in a page: a pod is about 8 KB, so 4 MB of JSON at a time.
   static constexpr size_t kPageObjects = 500;
+  static constexpr size_t kPageObjectsMin =
+      10;  // a page of these, each as large as etcd takes, fits
   // As client-go: a watch is renewed after 5 to 10 minutes, so that load spreads over API servers.
   static constexpr std::chrono::seconds kWatchMin{300};
   static constexpr std::chrono::seconds kWatchMax{600};
