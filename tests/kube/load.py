@@ -1,10 +1,11 @@
-"""Runs in a pod: keeps asking a URL until its standard input ends, then says what became of it, as JSON.
+"""Runs in a pod: keeps asking a URL until a file is there, then writes what became of it, as JSON, and sleeps.
 
-python3 load.py URL THREADS: short requests, each on a connection of its own, and beside them one slow request
+python3 load.py URL THREADS FILE: short requests, each on a connection of its own, and beside them one slow request
 after the other, of SLOW seconds, which must not be cut.
 """
 
 import json
+import os
 import sys
 import threading
 import time
@@ -46,8 +47,11 @@ running = [threading.Thread(target=short) for _ in range(threads)] + [threading.
 for one in running:
     one.start()
 print("asking", flush=True)
-sys.stdin.read()
+while not os.path.exists(sys.argv[3]):
+    time.sleep(0.1)
 stop.set()
 for one in running:
     one.join()
 print(json.dumps(said), flush=True)
+while True:
+    time.sleep(1000)

@@ -1,4 +1,10 @@
-"""Pods and Services of suites on nodes, as objects: a server, and clients that sleep until they are told."""
+"""Pods and Services of suites on nodes, as objects: a server, and clients that sleep until they are told, or ask all the time."""
+
+import contextlib
+import json
+
+from cluster import HERE
+from processes import eventually
 
 NS = "app"
 # Answers with the address that it sees; dies with the status that it is asked for, at /exit.
@@ -30,3 +36,51 @@ def pod(name, node, *containers, namespace=NS, **spec):
 def service(name, port, target, namespace=NS):
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
             "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": port, "targetPort": target}]}}
+
+
+# A line a second of a slow answer; the rest at once.
+SLOW_SERVER = """
+import http.server, time
+class H(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        lines = int(self.path.split('/')[2]) if self.path.startswith('/slow/') else 1
+        self.send_response(200); self.send_header('Content-Length', str(lines * 3)); self.send_header('Connection', 'close')
+        self.end_headers()
+        for line in range(lines):
+            self.wfile.write(b'ok\\n')
+            if line + 1 < lines: time.sleep(1)
+class S(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+S(('', 8080), H).serve_forever()
+"""
+
+
+def served():
+    """The pod and the Service "web" on kn2, whose answers may be slow, as load() wants them."""
+    return [pod("web", "kn2", {**container(port=8080), "command": ["python3", "-u", "-c", SLOW_SERVER]}),
+            service("web", 80, 8080)]
+
+
+@contextlib.contextmanager
+def load(mesh, asked_min=20):
+    """Load on served(), between nodes and on one node, while the block runs; then fails if any request did."""
+    code, clients = (HERE / "load.py").read_text(), {"load-kn1": "kn1", "load-kn2": "kn2"}
+    command = ["python3", "-u", "-c", code, "http://web", "2", "/tmp/stop"]
+    mesh.apply([pod(name, node, {**container(), "command": command}) for name, node in clients.items()])
+    try:
+        for name in clients:
+            mesh.wait_captured(NS, f"app={name}")
+            eventually(lambda: "asking" in mesh.kubectl("logs", "-n", NS, name), what="load")
+        yield
+        for name in clients:
+            mesh.kubectl("exec", "-n", NS, name, "--", "touch", "/tmp/stop")
+        for name in clients:
+            last = eventually(lambda: [line for line in mesh.kubectl("logs", "-n", NS, name).splitlines()
+                                       if line.startswith("{")], what="what became of the load")
+            said = json.loads(last[0])
+            print(f"{name}: asked {said['asked']}, slow {said['slow']}, failed {len(said['failed'])}", flush=True)
+            assert not said["failed"], f"{name}: " + "\n".join(said["failed"])
+            assert said["asked"] >= asked_min and said["slow"] >= 1, f"{name}: too little load: {said}"
+    finally:
+        mesh.kubectl("delete", "pod", "-n", NS, *clients, "--grace-period=1", check=False)

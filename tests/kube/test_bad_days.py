@@ -1,0 +1,118 @@
+"""Bad days of real nodes: what dies, is deleted or away, and what users notice of it."""
+
+import unittest
+
+import nodes
+from mesh import CAPTURED, NAMESPACE, Mesh
+from pods import NS, load, pod, served
+from processes import eventually
+
+
+class BadDays(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.mesh = Mesh().__enter__()
+        cls.addClassCleanup(cls.mesh.close)
+        cls.mesh.install()
+        cls.mesh.kubectl("create", "namespace", NS)
+        cls.mesh.enrol(NS)
+        cls.mesh.wait_account(NS)
+        cls.mesh.apply([*served(), pod("ask", "kn1"), pod("near", "kn2")])
+        cls.mesh.wait_captured(NS)
+
+    def tearDown(self):
+        self.mesh.kubectl("delete", "pod", "-n", NS, "-l", "app in (new, later)", "--grace-period=1")
+
+    def ask(self, client="ask", url="http://web/"):
+        return self.mesh.curl(client, url, namespace=NS)[0]
+
+    def works(self, client="ask"):
+        eventually(lambda: self.ask(client) == 200, what=f"the service from {client}")
+
+    def kill(self, node, program):
+        """SIGKILL for a program of ours on a node; returns when its container runs again."""
+        def started(pod):
+            return pod["status"]["containerStatuses"][0]["containerID"]
+        name = program.replace(" node", "").replace(" ", "-")
+        before = started(self.mesh.weft_pods(name, node)[0])
+        for pid in self.mesh[node].run("pgrep", "-xf", f"(/usr/local/bin/)?{program} .*").split():
+            self.mesh[node].run("kill", "-9", pid)
+
+        def again():
+            now = self.mesh.weft_pods(name, node)[0]
+            return nodes.is_ready(now) and started(now) != before
+        eventually(again, within=60, what=f"{program} of {node} again")
+
+    def new_pod_is_captured(self, name="new"):
+        self.mesh.apply(pod(name, "kn1"))
+        self.mesh.wait_captured(NS, f"app={name}")
+        self.works(name)
+
+    def test_agent_killed(self):
+        with load(self.mesh):
+            self.kill("kn1", "weft-agent node")
+        self.new_pod_is_captured()
+
+    def test_ztunnel_killed(self):
+        """Connections of its own are cut; new ones wait for the next, which has its identities at once."""
+        self.kill("kn1", "weft-ztunnel node")
+        self.works()
+        self.new_pod_is_captured()
+
+    def test_control_killed_replica_after_replica(self):
+        with load(self.mesh):
+            for one in self.mesh.weft_pods("weft-control"):
+                self.mesh.kubectl("delete", "pod", one["metadata"]["name"], "-n", NAMESPACE, "--grace-period=0", "--force")
+                self.mesh.rollout("deployment/weft-control", namespace=NAMESPACE)
+        self.new_pod_is_captured()
+
+    def test_api_server_away(self):
+        with load(self.mesh, asked_min=100):
+            self.mesh.api_server.kill()
+            ask = self.mesh["kn1"]
+            for _ in range(5):  # it is away while these run: a node's own tools still do their work
+                ask.run("ctr", "version")
+            self.mesh.api_server.start()
+            self.mesh.wait_ready()
+        self.new_pod_is_captured()
+
+    def test_conflist_and_plugin_deleted(self):
+        node = self.mesh["kn1"]
+        node.run("sh", "-c", "rm /etc/cni/net.d/*weft* /opt/cni/bin/weft-cni")
+        eventually(lambda: node.run("sh", "-c", "ls /opt/cni/bin/weft-cni /etc/cni/net.d/*weft*", check=False).returncode
+                   == 0, what="both again")
+        self.new_pod_is_captured()
+
+    def test_no_pod_starts_uncaptured_while_the_agent_is_away(self):
+        """It waits, with an event that says for what, and starts once the agent is there."""
+        away = '{"spec":{"template":{"spec":{"nodeSelector":{"nowhere":"true"}}}}}'
+        back = '{"spec":{"template":{"spec":{"nodeSelector":null}}}}'
+        self.mesh.kubectl("patch", "daemonset/weft-agent", "-n", NAMESPACE, "--patch", away)
+        try:
+            eventually(lambda: not self.mesh.weft_pods("weft-agent"), what="no agent")
+            self.works()
+            self.mesh.apply(pod("later", "kn1"))
+
+            def events():
+                said = self.mesh.get("events", "-n", NS, "--field-selector=involvedObject.name=later")["items"]
+                return [one["message"] for one in said if one["type"] == "Warning" and "weft" in one["message"]]
+            self.assertIn("agent", eventually(events, within=40, what="an event")[0])
+            self.assertFalse(nodes.is_ready(self.mesh.get("pod", "later", "-n", NS)))
+        finally:
+            self.mesh.kubectl("patch", "daemonset/weft-agent", "-n", NAMESPACE, "--patch", back)
+            self.mesh.wait_installed()
+        self.mesh.wait_captured(NS, "app=later")
+        self.works("later")
+
+    def test_node_reboots(self):
+        self.mesh["kn2"].reboot()
+        eventually(lambda: all(nodes.is_ready(one) for one in self.mesh.weft_pods("weft-agent", "kn2")), within=90,
+                   what="the agent after the reboot", pause=0.5)
+        self.mesh.wait_captured(NS, within=90)
+        for client in ("ask", "near"):
+            self.works(client)
+        self.assertEqual(self.mesh.get("pod", "web", "-n", NS)["metadata"]["annotations"][CAPTURED], "enabled")
+
+
+if __name__ == "__main__":
+    nodes.main("helm")
