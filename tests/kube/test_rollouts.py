@@ -3,8 +3,9 @@
 import unittest
 
 import nodes
-from mesh import NAMESPACE, Mesh
+from mesh import NAMESPACE, RELEASE, Mesh
 from pods import NS, load, pod, served
+from processes import eventually
 
 
 class Rollouts(unittest.TestCase):
@@ -31,6 +32,19 @@ class Rollouts(unittest.TestCase):
     def test_agents(self):
         with load(self.mesh):
             self.restart("daemonset/weft-agent")
+
+    def test_helm_upgrade_and_rollback(self):
+        def drain():
+            """What the ztunnels that run were told."""
+            return {argument for one in self.mesh.weft_pods("weft-ztunnel") for argument in
+                    one["spec"]["containers"][0]["args"] if argument.startswith("--drain-time")}
+        before = drain()
+        with load(self.mesh):
+            self.mesh.install("ztunnel.drainSeconds=12", verb="upgrade")
+            eventually(lambda: drain() == {"--drain-time=12"}, what="ztunnels of the new release only")
+            self.mesh.helm("rollback", RELEASE, "-n", NAMESPACE)
+            self.mesh.wait_installed()
+            eventually(lambda: drain() == before, what="ztunnels of the old release only")
 
     def test_all_at_once(self):
         with load(self.mesh):
