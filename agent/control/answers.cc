@@ -25,7 +25,7 @@ bool is_asked_for(const http::Request& request, const char* path, http::Response
 }  // namespace
 
 bool Control::is_ready() const {
-  return parts_->ca != nullptr && parts_->mesh.is_known() && !parts_->is_ending;
+  return parts_->is_serving && parts_->mesh.is_known() && !parts_->is_ending;
 }
 
 Task<http::Response> Control::answer_admin(http::Request request) {
@@ -41,9 +41,9 @@ Task<http::Response> Control::answer_probe(http::Request request) {
   http::Response response;
   if (!is_asked_for(request, "/ready", response) || is_ready()) co_return response;
   response.status = 503;
-  response.body = parts_->is_ending       ? "ending\n"
-                  : parts_->ca == nullptr ? "waiting for the CA's Secret\n"
-                                          : "waiting for the first complete set of objects\n";
+  response.body = parts_->is_ending     ? "ending\n"
+                  : !parts_->is_serving ? "waiting for the CA's Secret\n"
+                                        : "waiting for the first complete set of objects\n";
   co_return response;
 }
 
@@ -68,8 +68,8 @@ Status Control::status() const {
   const auto& latest = parts.source_errors.latest();
   status.latest_source_errors.assign(latest.begin(), latest.end());
   if (parts.cluster) status.cluster = parts.cluster->status();
+  if (parts.is_serving) status.listen = parts.grpc.address().to_string();
   if (!parts.ca) return status;
-  status.listen = parts.grpc.address().to_string();
   status.ca_not_after = parts.authority->not_after();
   status.certificates_issued = parts.ca->issued();
   status.certificates_refused = parts.ca->refused();

@@ -43,6 +43,7 @@ class Control {
   Result<void> open_cluster();
   Result<void> open_endpoints();
   Result<void> open_service();
+  Result<void> open_ca();
   Result<void> publish_roots();
   void take_authority(std::unique_ptr<identity::Authority> authority);
   void authority_changed(const std::string& where);

@@ -98,6 +98,9 @@ const std::vector<Flag>& Options::known_flags() {
       {.name = "ca-secret",
        .value = "NAME",
        .help = "your own CA, where this Secret of --namespace is there"},
+      {.name = "serving-cert",
+       .value = "DIR",
+       .help = "sign nothing, another CA does; serve with tls.crt and tls.key from here"},
       {.name = "probes", .value = "IP:PORT", .help = "GET /ready (on a cluster 0.0.0.0:8080)"},
       {.name = "metrics", .value = "IP:PORT", .help = "GET /metrics (on a cluster 0.0.0.0:15014)"},
       {.name = "admin-socket",
@@ -137,6 +140,10 @@ Result<Options> Options::from(const Flags& flags, const Variable& variable) {
   TRY(source::kube::check_one_source(options.objects_folder, options.api_server));
   options.state_folder = flags.get("state");
   options.ca_certs_folder = flags.get("ca-certs");
+  options.serving_cert_folder = flags.get("serving-cert");
+  if (!options.ca_certs_folder.empty() && !options.serving_cert_folder.empty()) {
+    return fail(Code::kInvalid, "--serving-cert: with --ca-certs control signs: expected only one");
+  }
   options.listen = TRY(address_of("listen", flags.get("listen")));
   options.server_names = flags.list("server-name");
   options.token_key_file = flags.get("token-key");

@@ -21,6 +21,9 @@ struct Options {
   std::string state_folder;
   std::string ca_certs_folder;  // empty: control makes a root of its own
   std::string ca_secret;        // that an operator may bring; empty: none
+  // Holds tls.crt and tls.key. Not empty: control signs nothing, another server of the CA protocol
+  // does, and control's own certificate comes from outside, too.
+  std::string serving_cert_folder;
   SocketAddress listen;
   std::vector<std::string> server_names;
   std::string token_key_file;  // of who signs nodes' tokens, where no API server is asked

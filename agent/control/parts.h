@@ -13,10 +13,20 @@
 #include "agent/xds/server.h"
 #include "ztunnel/base/fd.h"
 
+#include <csignal>
 #include <memory>
 #include <vector>
 
 namespace weft::control {
+
+// What control ends by.
+inline sigset_t end_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  return signals;
+}
 
 // In the order in which they are made; what a part uses stands above it.
 struct Control::Parts {
@@ -30,6 +40,7 @@ struct Control::Parts {
   Scope scope;
   SourceErrors source_errors;
   PushTimes pushes;
+  bool is_serving = false;  // the port is open
   bool is_ending = false;
   bool has_failed = false;
   std::unique_ptr<runtime::Loop> loop;
@@ -45,7 +56,7 @@ struct Control::Parts {
   std::vector<std::unique_ptr<Endpoint>> endpoints;
   std::unique_ptr<xds::Server> xds;
   std::unique_ptr<ServerTls> tls;
-  std::unique_ptr<CaService> ca;  // null while there is no CA
+  std::unique_ptr<CaService> ca;  // null while, or where, control signs nothing
   GrpcServer grpc;
 };
 

@@ -7,6 +7,21 @@
 
 namespace weft::control {
 
+namespace {
+
+std::shared_ptr<grpc::ServerCredentials> watching(const std::string& key,
+                                                  const std::string& certificate,
+                                                  std::chrono::seconds refresh) {
+  auto provider = std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
+      key, certificate, static_cast<unsigned>(refresh.count()));
+  grpc::experimental::TlsServerCredentialsOptions options(std::move(provider));
+  options.watch_identity_key_cert_pairs();
+  options.set_cert_request_type(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
+  return grpc::experimental::TlsServerCredentials(options);
+}
+
+}  // namespace
+
 Result<std::unique_ptr<ServerTls>> ServerTls::create(const identity::Authority& authority,
                                                      std::vector<std::string> names,
                                                      std::string state_folder) {
@@ -23,12 +38,15 @@ Result<void> ServerTls::renew() {
 
 std::shared_ptr<grpc::ServerCredentials> ServerTls::credentials(
     std::chrono::seconds refresh) const {
-  auto provider = std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
-      file_, file_, static_cast<unsigned>(refresh.count()));
-  grpc::experimental::TlsServerCredentialsOptions options(std::move(provider));
-  options.watch_identity_key_cert_pairs();
-  options.set_cert_request_type(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
-  return grpc::experimental::TlsServerCredentials(options);
+  return watching(file_, file_, refresh);
+}
+
+Result<std::shared_ptr<grpc::ServerCredentials>> credentials_from(const std::string& folder) {
+  const std::string key = folder + "/tls.key";
+  const std::string certificate = folder + "/tls.crt";
+  TRY(identity::read_mounted_file(key));
+  TRY(identity::read_mounted_file(certificate));
+  return watching(key, certificate, std::chrono::seconds(10));
 }
 
 }  // namespace weft::control

@@ -41,4 +41,8 @@ class ServerTls {
   std::string file_;
 };
 
+// A certificate that somebody else renews: tls.crt and tls.key of a folder, as a mounted Secret of
+// type kubernetes.io/tls has them. An error names the file that cannot be read.
+Result<std::shared_ptr<grpc::ServerCredentials>> credentials_from(const std::string& folder);
+
 }  // namespace weft::control

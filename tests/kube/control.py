@@ -128,8 +128,8 @@ class Replica:
     def roots(self):
         return (self.folder / "state/roots.pem").read_text()
 
-    def peer(self, token):
-        return Peer(lambda: self.cluster.dial(ADDRESS, self.port), self.roots(),
+    def peer(self, token, roots=None):
+        return Peer(lambda: self.cluster.dial(ADDRESS, self.port), roots or self.roots(),
                     f"weft-control.{self.namespace}.svc", token)
 
     def resident_mib(self):

@@ -22,8 +22,8 @@ import h2.exceptions
 
 ADDRESS = "type.googleapis.com/istio.workload.Address"
 AUTHORIZATION = "type.googleapis.com/istio.security.Authorization"
-CODES = {"3": "INVALID_ARGUMENT", "7": "PERMISSION_DENIED", "8": "RESOURCE_EXHAUSTED", "14": "UNAVAILABLE",
-         "16": "UNAUTHENTICATED"}
+CODES = {"3": "INVALID_ARGUMENT", "7": "PERMISSION_DENIED", "8": "RESOURCE_EXHAUSTED", "12": "UNIMPLEMENTED",
+         "14": "UNAVAILABLE", "16": "UNAUTHENTICATED"}
 
 
 class Refused(Exception):

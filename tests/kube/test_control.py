@@ -297,6 +297,22 @@ class BadDays(OnACluster):
         self.assertTrue(self.replicas[0].peer(never_seen).certificate(DATABASE))
         self.leader()
 
+    def test_api_server_hangs(self):
+        known = self.ztunnel()
+        for replica in self.replicas:
+            self.assertTrue(replica.peer(known).certificate(WEB))
+        self.cluster.api_server.pause()
+        try:
+            eventually(lambda: not any(replica.leads() for replica in self.replicas), 20, "nobody leads")
+            for replica in self.replicas:
+                began = time.monotonic()
+                self.assertTrue(replica.peer(known).certificate(WEB))
+                self.assertLess(time.monotonic() - began, 8)
+        finally:
+            self.cluster.api_server.resume()
+        self.cluster.wait_ready()
+        self.leader()
+
     def test_a_lost_secret_is_told_and_not_replaced(self):
         secret = self.cluster.call("GET", SECRET)
         roots = self.replicas[0].roots()
@@ -369,17 +385,51 @@ class OwnAuthority(unittest.TestCase):
         cls.cluster.apply(secret)
         cls.replica = Replica(cls.cluster, 0, "--ca-secret=cacerts", "--revision=canary").wait_ready()
 
-    def test_it_signs_and_is_followed(self):
-        self.assertEqual(self.replica.roots().strip(), self.root.strip())
+    def setUp(self):
+        if not hasattr(OwnAuthority, "token"):
+            self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+                "name": "shop", "labels": {"istio.io/dataplane-mode": "ambient"}}})
+            self.cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount",
+                                "metadata": {"name": "web", "namespace": "shop"}})
+            pod(self.cluster, "shop", "web", "node-a", "web", "10.244.0.5")
+            pod(self.cluster, NAMESPACE, "ztunnel", "node-a", "weft-ztunnel", "10.244.0.9")
+            OwnAuthority.token = self.cluster.token("weft-ztunnel", NAMESPACE, audience="istio-ca", pod="ztunnel")
+
+    def test_it_signs_and_its_root_is_rotated(self):
+        def has(*roots):
+            text = self.replica.roots()
+            return text.count("BEGIN CERTIFICATE") == len(roots) and all(root.strip() in text for root in roots)
+
+        def write(**files):
+            encoded = {name.replace("_", "-") + ".pem": base64.b64encode(text.encode()).decode()
+                       for name, text in files.items()}
+            self.cluster.call("PATCH", f"/api/v1/namespaces/{NAMESPACE}/secrets/cacerts", {"data": encoded}, MERGE)
+        self.assertTrue(has(self.root))
         self.assertTrue(missing(self.cluster, SECRET))
+        folder = self.cluster.folder / "next"
+        folder.mkdir()
+        root, secret = own_ca(folder, NAMESPACE)
+        files = {name.removesuffix(".pem").replace("-", "_"): text for name, text in secret["stringData"].items()}
+        # All at once would cut everybody off: it is told and not done.
+        write(**files)
+        eventually(lambda: "none of its roots" in self.replica.errors(), what="told")
+        self.assertTrue(has(self.root))
+        both = self.root + root
+        before = self.cluster.folder / "own-ca.key"
+        write(ca_key=before.read_text(), ca_cert=self.root, cert_chain=self.root, root_cert=both)
+        eventually(lambda: has(self.root, root), what="both roots")
+        write(**{**files, "root_cert": both})
+        eventually(lambda: self.replica.roots().strip().startswith(root.strip()), what="the new root signs")
+        self.assertEqual(self.replica.peer(self.token).certificate(WEB)[-1].count("BEGIN CERTIFICATE"), 2)
+        write(**files)
+        eventually(lambda: has(root), what="the new root only")
+        eventually(lambda: self.replica.peer(self.token).certificate(WEB), what="served with the new root")
 
     def test_only_objects_of_the_revision_count(self):
-        pod(self.cluster, NAMESPACE, "ztunnel", "node-a", "weft-ztunnel", "10.244.0.9")
-        token = self.cluster.token("weft-ztunnel", NAMESPACE, audience="istio-ca", pod="ztunnel")
         theirs, ours = policy("default", "theirs"), policy("default", "ours")
         ours["metadata"]["labels"] = {"istio.io/rev": "canary"}
         self.cluster.apply([theirs, ours])
-        stream = self.replica.peer(token).stream().subscribe(AUTHORIZATION)
+        stream = self.replica.peer(self.token).stream().subscribe(AUTHORIZATION)
         stream.wait(lambda: "default/ours" in stream.of(AUTHORIZATION))
         self.assertNotIn("default/theirs", stream.of(AUTHORIZATION))
         eventually(lambda: conditions(self.cluster, "security.istio.io", "authorizationpolicies", "default", "ours"),
@@ -387,6 +437,32 @@ class OwnAuthority(unittest.TestCase):
         self.assertFalse(conditions(self.cluster, "security.istio.io", "authorizationpolicies", "default", "theirs"))
         self.assertTrue(missing(self.cluster, ROOTS.format("default")))
         stream.close()
+
+
+class AnotherAuthority(unittest.TestCase):
+    """Certificates are another server's (istio-csr), control's own among them."""
+
+    def test_control_signs_nothing_and_serves(self):
+        with Cluster() as it:
+            prepare(it)
+            folder = it.folder / "serving"
+            folder.mkdir()
+            certificate, key = it.pki.issue("serving", "/CN=control", f"DNS:weft-control.{NAMESPACE}.svc")
+            (folder / "tls.crt").write_text(certificate.read_text())
+            (folder / "tls.key").write_text(key.read_text())
+            replica = Replica(it, 0, f"--serving-cert={folder}").wait_ready()
+            pod(it, NAMESPACE, "ztunnel", "node-a", "weft-ztunnel", "10.244.0.9")
+            token = it.token("weft-ztunnel", NAMESPACE, audience="istio-ca", pod="ztunnel")
+            peer = replica.peer(token, it.pki.ca.read_text())
+            stream = peer.stream().subscribe(ADDRESS)
+            stream.wait(lambda: f"Kubernetes//Pod/{NAMESPACE}/ztunnel" in stream.of(ADDRESS))
+            stream.close()
+            with self.assertRaises(Refused) as refused:
+                peer.certificate(WEB)
+            self.assertEqual(refused.exception.code, "UNIMPLEMENTED")
+            eventually(replica.leads, what="leads")
+            self.assertTrue(missing(it, SECRET))
+            self.assertTrue(missing(it, ROOTS.format("default")))
 
 
 if __name__ == "__main__":

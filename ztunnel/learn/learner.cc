@@ -36,6 +36,11 @@ std::string first_of(const std::string& configured, const char* variable, std::s
   return value != nullptr && *value != '\0' ? value : std::move(fallback);
 }
 
+// The bundle of who signs certificates: a change of it means new certificates.
+const std::string& mesh_roots_file(const LearnerConfig& config) {
+  return config.ca_roots_file.empty() ? config.control_roots_file : config.ca_roots_file;
+}
+
 XdsNode node_of(const LearnerConfig& config) {
   XdsNode node;
   node.name = config.node_name;
@@ -59,13 +64,22 @@ Result<std::unique_ptr<Learner>> Learner::make(runtime::Loop& loop, LearnerConfi
                              .roots_file = config.control_roots_file,
                              .token_file = config.token_file,
                              .cluster_id = config.cluster_id};
+  ControlTarget ca = target;
+  if (!config.ca_address.empty()) {
+    if (const auto address = SocketAddress::parse(config.ca_address); !address) {
+      return Fail(Error(address.error()).in("the CA's address"));
+    }
+    ca.address = config.ca_address;
+    if (!config.ca_server_name.empty()) ca.server_name = config.ca_server_name;
+    ca.roots_file = mesh_roots_file(config);
+  }
   LearnerOutside outside;
   outside.clock = [] { return std::chrono::system_clock::now(); };
   outside.random = [random = std::mt19937_64(std::random_device{}())]() mutable {
     return std::uniform_real_distribution<double>(0.0, 1.0)(random);
   };
   outside.xds_channels = make_control_link(loop, target);
-  outside.ca_channels = make_control_link(loop, target);
+  outside.ca_channels = make_control_link(loop, ca);
   auto learner = std::make_unique<LearnerImpl>(loop, std::move(config), std::move(outside));
   if (auto loaded = learner->load_crls(); !loaded)
     return Fail(std::move(loaded.error()).in("--crl"));
@@ -85,7 +99,7 @@ LearnerImpl::LearnerImpl(runtime::Loop& loop, LearnerConfig config, LearnerOutsi
                   {.lifetime = config_.certificate_ttl,
                    .clock = outside_.clock,
                    .random = outside_.random}),
-      roots_(loop, config_.control_roots_file,
+      roots_(loop, mesh_roots_file(config_),
              [this](std::string roots) { identities_.roots_changed(std::move(roots)); }),
       crls_(loop, config_.crl_file,
             [this](CrlWatch::List revoked) { publish_trust(std::move(revoked)); }),

@@ -104,6 +104,10 @@ struct LearnerConfig {
   std::string control_address;      // "ip:port" of xDS and CA
   std::string control_server_name;  // what its certificate must prove
   std::string control_roots_file;   // PEM, read again at each connect
+  // Another server of the CA protocol (istio-csr); empty: control. Its roots are then the mesh's.
+  std::string ca_address;
+  std::string ca_server_name;
+  std::string ca_roots_file;  // empty: control's
   std::string token_file;           // bearer token, read again at each request
   std::string zds_socket;           // unix SOCK_SEQPACKET of the node agent
   std::string snapshot_file;        // empty: none is kept

@@ -30,7 +30,10 @@ const std::vector<weft::Flag>& known_flags() {
   using Kind = weft::Flag::Kind;
   static const std::vector<weft::Flag> flags{
       {.name = "node", .value = "NAME", .help = "the node it runs on", .kind = Kind::kRequired},
-      {.name = "control", .value = "IP:PORT", .help = "xDS and CA", .kind = Kind::kRequired},
+      {.name = "control",
+       .value = "IP:PORT",
+       .help = "xDS, and the CA unless --ca-address says otherwise",
+       .kind = Kind::kRequired},
       {.name = "control-name",
        .value = "NAME",
        .help = "what control's certificate must prove",
@@ -39,6 +42,13 @@ const std::vector<weft::Flag>& known_flags() {
        .value = "FILE",
        .help = "roots to verify control by (PEM)",
        .kind = Kind::kRequired},
+      {.name = "ca-address", .value = "IP:PORT", .help = "another server of the CA protocol"},
+      {.name = "ca-name",
+       .value = "NAME",
+       .help = "what its certificate must prove (--control-name)"},
+      {.name = "ca-roots",
+       .value = "FILE",
+       .help = "roots to verify it by, which are the mesh's (--control-roots)"},
       {.name = "token",
        .value = "FILE",
        .help = "bearer token for control",
@@ -127,6 +137,9 @@ learn::LearnerConfig learner_config(const Flags& flags, int64_t certificate_ttl_
   config.control_address = flags.get("control");
   config.control_server_name = flags.get("control-name");
   config.control_roots_file = flags.get("control-roots");
+  config.ca_address = flags.get("ca-address");
+  config.ca_server_name = flags.get("ca-name");
+  config.ca_roots_file = flags.get("ca-roots");
   config.token_file = flags.get("token");
   config.zds_socket = flags.get("zds-socket");
   config.snapshot_file = flags.get("snapshot");

@@ -22,6 +22,22 @@ TEST_P(LearnerTest, RefusesWrongResourcesByName) {
             nullptr);
 }
 
+TEST_P(LearnerTest, AsksAnotherServerForCertificates) {
+  FakeControl ca;
+  ca.start();
+  write("ca-roots", ca.roots_pem());
+  config_.ca_address = ca.address();
+  config_.ca_roots_file = folder_ + "/ca-roots";
+  start();
+  agent_says_hello();
+  subscriptions();
+  push_pod_a();
+  ASSERT_TRUE(ztunnel_->context_for(kA));
+  EXPECT_EQ(ca.certificates().calls, 1);
+  EXPECT_EQ(ca.certificates().identity, kA.to_string());
+  EXPECT_EQ(control_.certificates().calls, 0);
+}
+
 TEST_P(LearnerTest, ANackIsBounded) {
   start();
   agent_->accept();
