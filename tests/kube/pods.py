@@ -63,10 +63,10 @@ def served():
 
 
 @contextlib.contextmanager
-def load(mesh, asked_min=20):
-    """Load on served(), between nodes and on one node, while the block runs; then fails if any request did."""
+def load(mesh, url="http://web", asked_min=20):
+    """Load on served() or one like it, between nodes and on one node, while the block runs; then fails if any request did."""
     code, clients = (HERE / "load.py").read_text(), {"load-kn1": "kn1", "load-kn2": "kn2"}
-    command = ["python3", "-u", "-c", code, "http://web", "2", "/tmp/stop"]
+    command = ["python3", "-u", "-c", code, url, "2", "/tmp/stop"]
     mesh.apply([pod(name, node, {**container(), "command": command}) for name, node in clients.items()])
     try:
         for name in clients:

@@ -4,7 +4,7 @@ import unittest
 
 import nodes
 from mesh import NAMESPACE, RELEASE, Mesh
-from pods import NS, load, pod, served
+from pods import NS, load, pod, served, service
 from processes import eventually
 
 
@@ -45,6 +45,23 @@ class Rollouts(unittest.TestCase):
             self.mesh.helm("rollback", RELEASE, "-n", NAMESPACE)
             self.mesh.wait_installed()
             eventually(lambda: drain() == before, what="ztunnels of the old release only")
+
+    def test_a_deployment_of_the_user(self):
+        """Its pods are replaced while they answer: what they have begun they finish, and nobody is sent to one that ends."""
+        spec = pod("rolled", "kn1")["spec"]
+        del spec["nodeSelector"]
+        spec = {**spec, "terminationGracePeriodSeconds": 8, "containers": served()[0]["spec"]["containers"]}
+        labels = {"app": "rolled"}
+        self.mesh.apply([service("rolled", 80, 8080), {
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "rolled", "namespace": NS},
+            "spec": {"replicas": 3, "selector": {"matchLabels": labels},
+                     "template": {"metadata": {"labels": labels}, "spec": spec}}}])
+        self.mesh.wait_captured(NS, "app=rolled")
+        with load(self.mesh, "http://rolled"):
+            self.mesh.kubectl("rollout", "restart", "deployment/rolled", "-n", NS)
+            self.mesh.rollout("deployment/rolled", namespace=NS)
+            eventually(lambda: len(self.mesh.get("pods", "-n", NS, "-l", "app=rolled")["items"]) == 3,
+                       what="the old ones gone")
 
     def test_all_at_once(self):
         with load(self.mesh):
