@@ -89,8 +89,9 @@ class Rush:
 
     async def run(self):
         turns, rest = divmod(self.total, self.at_once)
+        begin = time.monotonic()
         await asyncio.gather(*(self.work(turns + (i < rest)) for i in range(self.at_once)))
-        return {"finished": self.finished, "most": self.most, "address_kept": self.address_kept,
+        return {"seconds": time.monotonic() - begin, "finished": self.finished, "most": self.most, "address_kept": self.address_kept,
                 "port_kept": self.port_kept, "failed": dict(self.failed)}
 
 

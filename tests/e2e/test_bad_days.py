@@ -1,11 +1,13 @@
 """Processes that are killed. Traffic goes on, or waits and goes on."""
 
+import errno
 import hashlib
 import json
 import os
 import pathlib
 import signal
 import subprocess
+import tempfile
 import threading
 
 import harness
@@ -224,6 +226,70 @@ class BadDays(Suite):
         self.box.apply(server("s2", "mesh", "node-2"))
         self.box.weft("wait")
         self.assertEqual(eventually(lambda: self.box.curl("c1", "http://s2/")), "hello from s2\n")
+
+
+class FullDisk(BadDays):
+    """The disk that node-2's ztunnel keeps its configuration on is full."""
+
+    tag = "full"
+    DISK_BYTES = 256 * 1024
+
+    def small_disk(self):
+        """Puts a small file system where the node's files are; its sockets and token stay reachable there."""
+        folder = self.box.run / "nodes" / "node-2"
+        real = pathlib.Path(tempfile.mkdtemp(prefix="weft-e2e-"))
+        self.addCleanup(real.rmdir)
+        def mount(*args, undo):
+            subprocess.run(["mount", *map(str, args)], check=True)
+            self.addCleanup(subprocess.run, ["umount", "-l", str(undo)], check=True)
+        mount("--bind", folder, real, undo=real)
+        mount("-t", "tmpfs", "-o", f"size={self.DISK_BYTES}", "tmpfs", folder, undo=folder)
+        for one in real.iterdir():
+            if one.name != "snapshot":
+                (folder / one.name).touch()
+                mount("--bind", one, folder / one.name, undo=folder / one.name)
+        return folder
+
+    @staticmethod
+    def fill(file):
+        with open(file, "wb", buffering=0) as filler:
+            try:
+                while filler.write(bytes(4096)):
+                    pass
+            except OSError as problem:
+                assert problem.errno == errno.ENOSPC, problem
+
+    def test_configuration_is_used_and_not_kept_until_there_is_room(self):
+        folder = self.small_disk()
+        restarts, _ = self.kill("node-2-ztunnel")
+        self.back("node-2-ztunnel", restarts)
+        eventually(lambda: (folder / "snapshot").exists(), within=30)
+        self.fill(folder / "filler")
+        # What is new is in force, though it cannot be kept; what is kept no longer holds, so it is not there.
+        names = ["while-full", *(f"more-{number}" for number in range(30))]  # more than the file's last page takes
+        self.box.apply(*(service(name, "mesh", {"app": "s1"}, PORTS) for name in names))
+        eventually(lambda: self.box.curl("c2", "http://while-full/"))
+        said = eventually(lambda: self.ztunnel("node-2").get("snapshotError"))
+        self.assertIn("No space left on device", said)
+        self.assertIn("a restart without control will refuse connections", self.box.log("node/node-2/ztunnel"))
+        self.assertFalse((folder / "snapshot").exists())
+        shown = subprocess.run([harness.WEFT, "status", "--sandbox", self.box.name], capture_output=True, text=True)
+        self.assertIn("ztunnel keeps no configuration on disk: ", shown.stdout)
+        (folder / "filler").unlink()
+        eventually(lambda: not self.ztunnel("node-2").get("snapshotError"), within=60)
+        # A restart without control has all of it again.
+        release = self.hold_down("control")
+        try:
+            restarts, _ = self.kill("node-2-ztunnel")
+            self.back("node-2-ztunnel", restarts)
+            eventually(lambda: self.box.curl("c2", "http://while-full/"), within=30)
+        finally:
+            release()
+
+
+# Only their helpers are wanted.
+for inherited in [name for name in dir(BadDays) if name.startswith("test_")]:
+    setattr(FullDisk, inherited, None)
 
 
 class Down(harness.unittest.TestCase):

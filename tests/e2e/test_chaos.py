@@ -12,9 +12,6 @@ import harness
 from harness import Suite, account, client, eventually, mesh_namespace, policy, runs, server, service
 
 CLIENTS = str(harness.HERE / "chaos_peer.py")
-KILLS = 50
-# Longer than the kills may take: what the load still does behind the last one is healing.
-LOAD_SECONDS = 55
 PARALLEL = 3
 PORTS = [(80, 8080), (7001, 7001), (7002, 7002)]
 ZTUNNELS = ("node-1-ztunnel", "node-2-ztunnel")
@@ -29,6 +26,9 @@ def deny(name, who, whom):
 
 class Chaos(Suite):
     tag = "chaos"
+    kills = 50
+    # Longer than the kills may take: what the load still does behind the last one is healing.
+    load_seconds = 55
     objects = [mesh_namespace("mesh"),
                *[account(name, "mesh") for name in ("s1", "s2", "good1", "good2", "bad1", "bad2", "later")],
                server("s1", "mesh", "node-1"), server("s2", "mesh", "node-2"),
@@ -41,7 +41,7 @@ class Chaos(Suite):
         found = {}
         def run():
             try:
-                done = self.box.exec(source, harness.PYTHON, CLIENTS, *map(str, args), timeout=LOAD_SECONDS + 90)
+                done = self.box.exec(source, harness.PYTHON, CLIENTS, *map(str, args), timeout=self.load_seconds + 90)
                 found.update(json.loads(done.stdout))
             except Exception as problem:
                 found["problem"] = problem
@@ -75,26 +75,26 @@ class Chaos(Suite):
         for bad in ("bad1", "bad2", ):
             for target in ("s1", "s2"):
                 eventually(lambda: self.box.refused(bad, f"http://{target}/"))
-        loads = [self.start(good, "echo", target, 7001, LOAD_SECONDS, PARALLEL, chance.randrange(1 << 30))
+        loads = [self.start(good, "echo", target, 7001, self.load_seconds, PARALLEL, chance.randrange(1 << 30))
                  for good, target in (("good1", "s1"), ("good1", "s2"), ("good2", "s1"))]
-        denied = [self.start(bad, "denied", target, 7002, LOAD_SECONDS)
+        denied = [self.start(bad, "denied", target, 7002, self.load_seconds)
                   for bad in ("bad1", "bad2") for target in ("s1", "s2")]
         began = time.monotonic()
-        for kill in range(KILLS):
-            if kill == KILLS // 3:
+        for kill in range(self.kills):
+            if kill == self.kills // 3:
                 # From here on it is in force, whoever is killed.
                 eventually(self.all_run, within=30)
                 self.box.apply(deny("no-later", ("later",), "s2"))
                 eventually(lambda: any("explicitly denied by: mesh/no-later" in entry.get("error", "")
                                        for entry in [*self.box.access("node-2", src__workload="later"), {}]
                                        if self.box.exec("later", "curl", "-sSm5", "http://s2/") or True), within=30)
-                left = LOAD_SECONDS - (time.monotonic() - began)
+                left = self.load_seconds - (time.monotonic() - began)
                 denied.append(self.start("later", "denied", "s2", 7002, max(5, left)))
             self.kill_one(chance)
         took = time.monotonic() - began
         results = [load() for load in loads]
         heard = [one() for one in denied]
-        print(f"{KILLS} kills in {took:.0f} s;", *results, *heard, sep="\n")
+        print(f"{self.kills} kills in {took:.0f} s;", *results, *heard, sep="\n")
         for found in results:
             self.assertEqual(found["wrong"], [])
             self.assertEqual(found["hung"], 0)
@@ -109,6 +109,13 @@ class Chaos(Suite):
             eventually(lambda: self.box.curl(good, f"http://{target}/"), within=30)
         for bad, target in (("bad1", "s1"), ("bad1", "s2"), ("bad2", "s1"), ("bad2", "s2"), ("later", "s2")):
             self.box.refused(bad, f"http://{target}/")
+
+
+class ChaosOnEpoll(Chaos):
+    tag = "chaosep"
+    ztunnel_flags = "backend=epoll"
+    kills = 12
+    load_seconds = 16
 
 
 if __name__ == "__main__":

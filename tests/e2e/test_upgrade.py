@@ -10,7 +10,6 @@ import harness
 from harness import Suite, account, client, eventually, mesh_namespace, policy, runs, server, service
 
 DRAIN_SECONDS = 6
-CONNECTIONS = 10_000
 PARALLEL = 16
 PORTS = [(80, 8080), (7001, 7001)]
 CUT = "this ztunnel is ending and its drain time is over"
@@ -18,6 +17,7 @@ CUT = "this ztunnel is ending and its drain time is over"
 
 class Upgrade(Suite):
     tag = "upg"
+    connections = 10_000
     ztunnel_flags = f"drain-time={DRAIN_SECONDS}"
     objects = [mesh_namespace("mesh"), *[account(name, "mesh") for name in ("s1", "s2", "c1", "c2")],
                server("s1", "mesh", "node-1"), server("s2", "mesh", "node-2"), client("c1", "mesh", "node-1"),
@@ -81,7 +81,7 @@ class Upgrade(Suite):
             pass
 
     def test_no_new_connection_is_refused(self):
-        loads = [self.start("c1", "many", target, 7001, CONNECTIONS // 2, PARALLEL // 2) for target in ("s1", "s2")]
+        loads = [self.start("c1", "many", target, 7001, self.connections // 2, PARALLEL // 2) for target in ("s1", "s2")]
         for target, node in (("s1", "node-1"), ("s2", "node-2")):
             eventually(lambda: len(self.box.access(node, dst__workload=target, src__workload="c1")) > 100)
         rounds = 0
@@ -171,6 +171,14 @@ class Upgrade(Suite):
         self.assertEqual(done.returncode, 1)
         self.assertIn("does another ztunnel run in this network namespace?", done.stderr)
         self.assertEqual(self.box.curl("c1", "http://s2/"), "hello from s2\n")
+
+
+class UpgradeOnEpoll(Upgrade):
+    tag = "upgep"
+    ztunnel_flags = f"drain-time={DRAIN_SECONDS},backend=epoll"
+    connections = 3_000
+    test_policy_is_in_force_during_the_drain = None
+    test_what_outlives_the_drain_is_cut_and_logged = None
 
 
 if __name__ == "__main__":
