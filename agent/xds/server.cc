@@ -22,6 +22,13 @@
 namespace weft::xds {
 namespace {
 
+// Clear() keeps a message's memory for the next one. The first of a stream is a whole mesh, 4 MB at
+// 10 000 pods, and the next are a few hundred bytes.
+template <class Message>
+void let_go(Message& message) {
+  message = Message();
+}
+
 using envoy::service::discovery::v3::AggregatedDiscoveryService;
 using envoy::service::discovery::v3::DeltaDiscoveryRequest;
 using envoy::service::discovery::v3::DeltaDiscoveryResponse;
@@ -124,7 +131,7 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
       ++pins_;
     }
     const grpc::Status status = handle(request_);
-    request_.Clear();
+    let_go(request_);
     pump();
     if (!status.ok()) {
       end(status);
@@ -134,7 +141,7 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
     unpin();
   }
   void OnWriteDone(bool ok) override {
-    response_.Clear();
+    let_go(response_);
     {
       const std::scoped_lock lock(impl_->mutex);
       ++pins_;

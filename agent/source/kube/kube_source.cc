@@ -7,6 +7,8 @@
 #include "agent/source/kube/reflector.h"
 #include "ztunnel/base/log.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 
 namespace weft::source::kube {
@@ -141,8 +143,10 @@ void Kube::tell() {
     std::ranges::move(part, std::back_inserter(changes));
   }
   if (told_first_ && changes.empty()) return;
-  told_first_ = true;
+  const bool is_first = !std::exchange(told_first_, true);
   on_change_(std::move(changes));
+  // The pages of the first lists were megabytes each; what they left goes back to the kernel.
+  if (is_first) ::malloc_trim(0);
 }
 
 std::optional<WritableObject> Kube::writable(const objects::Key& key) const {
