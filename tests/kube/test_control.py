@@ -308,6 +308,7 @@ class BadDays(OnACluster):
                 began = time.monotonic()
                 self.assertTrue(replica.peer(known).certificate(WEB))
                 self.assertLess(time.monotonic() - began, 8)
+            self.assertEqual(self.replicas[1].process.stop(10), 0, "it ends, whatever it waits for")
         finally:
             self.cluster.api_server.resume()
         self.cluster.wait_ready()
