@@ -47,6 +47,7 @@ PodProxy::Listeners::Listeners(PodProxy& proxy, std::shared_ptr<const learn::Pod
   const auto accept = [&](learn::ListenerKind kind, bool outbound) {
     const Fd& listener = pod->listener(kind);
     if (!listener) return;
+    if (outbound) runtime::send_over_loopback(listener.get());
     acceptors.push_back(std::make_unique<runtime::Acceptor>(
         proxy.context_.loop, listener.get(), [&proxy, outbound](Fd connection) {
           return proxy.accepted(outbound, std::move(connection));
@@ -158,6 +159,7 @@ runtime::DialOptions inner_leg(const learn::Pod& pod, const SocketAddress& clien
   options.netns_fd = pod.netns.get();
   options.source = client;
   options.timeout = kApplicationConnectTimeout;
+  options.over_loopback = true;
   if (client.ip != application.ip) {
     options.transparent = true;
     options.mark = kInnerLegMark;

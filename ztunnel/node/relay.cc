@@ -17,8 +17,9 @@ using runtime::Task;
 // frame of 16 KiB) leave in one system call. More would only leave the cache before it is written.
 constexpr size_t kPiecesMax = 8;
 constexpr size_t kBytesPerWrite = 128 * 1024;
-// So many full buffers in a row are bulk, which two sockets pass on inside the kernel.
-constexpr int kFullBeforeSplice = 4;
+// So many full buffers in a row are bulk, which two sockets pass on inside the kernel. One could be
+// a single large answer.
+constexpr int kFullBeforeSplice = 2;
 
 struct Pair {
   ByteStream& client;

@@ -62,6 +62,7 @@ Result<void> prepare_to_dial(int fd, const DialOptions& options) {
   if (options.mark != 0) {
     TRY(set_option(fd, SOL_SOCKET, SO_MARK, static_cast<int>(options.mark), "SO_MARK"));
   }
+  if (options.over_loopback) send_over_loopback(fd);
   const std::string& device = options.bind_to_device;
   if (!device.empty() && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device.c_str(),
                                     static_cast<socklen_t>(device.size())) != 0) {

@@ -116,6 +116,12 @@ Result<SocketAddress> address_by(int (*call)(int, sockaddr*, socklen_t*), int fd
 
 }  // namespace
 
+void send_over_loopback(int fd) {
+  constexpr std::string_view kReno = "reno";
+  // Fails on what is not TCP, and then matters to nobody.
+  setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, kReno.data(), kReno.size());
+}
+
 Result<SocketAddress> local_address(int fd) {
   return address_by([](int socket, sockaddr* address,
                        socklen_t* length) { return getsockname(socket, address, length); },

@@ -119,6 +119,33 @@ Task<void> dial_v6(Loop& loop) {
   EXPECT_TRUE(stream.has_value());
 }
 
+std::string congestion_control(int fd) {
+  std::array<char, 16> name{};
+  socklen_t size = name.size();
+  EXPECT_EQ(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), &size), 0);
+  return name.data();
+}
+
+Task<void> dial_over_loopback(Loop& loop) {
+  const Listening listener = listen_on_loopback();
+  send_over_loopback(listener.fd.get());
+  for (const bool over_loopback : {false, true}) {
+    DialOptions options;
+    options.over_loopback = over_loopback;
+    const auto stream = co_await dial(loop, listener.address, options);
+    EXPECT_TRUE(stream.has_value());
+    const Fd accepted(co_await loop.accept(listener.fd.get()));
+    EXPECT_EQ(congestion_control(accepted.get()), "reno") << "a listener's connections inherit it";
+    const Fd plain = tcp_socket_in(-1, listener.address.ip).value();
+    EXPECT_EQ(congestion_control((*stream)->fd()),
+              over_loopback ? "reno" : congestion_control(plain.get()));
+  }
+}
+
+TEST_P(SocketTest, SetsNoTimersForWhatStaysOnTheMachine) {
+  run(loop(), dial_over_loopback(loop()));
+}
+
 TEST_P(SocketTest, DialsIpv6) { run(loop(), dial_v6(loop())); }
 
 TEST_P(SocketTest, AddressesOfAUnixSocketAreAnError) {
