@@ -70,7 +70,7 @@ def start(stack, netns, folder, name, listeners, clusters):
     config.write_text(json.dumps({"static_resources": {"listeners": listeners, "clusters": clusters}}))
     command = ["nsenter", f"--net=/run/netns/{netns}", program(), "-c", str(config), "--concurrency", "1",
                "--disable-hot-restart", "--log-level", "error"]
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, start_new_session=True)  # a scheduling group of its own, as a ztunnel is
     stack.callback(process.wait)
     stack.callback(process.terminate)
     for one in listeners:

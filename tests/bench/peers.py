@@ -132,7 +132,7 @@ def splice(stage, stack):
     """The same two legs as ztunnel's between two pods of a node, with nothing but splice(2)."""
     netns = stage.netns("plain", "from")
     process = subprocess.Popen(["nsenter", f"--net=/run/netns/{netns}", SPLICE, str(SPLICE_PORT), str(SERVER_PORT),
-                                f"/run/netns/{stage.netns('plain', 'same')}"])
+                                f"/run/netns/{stage.netns('plain', 'same')}"], start_new_session=True)
     stack.callback(process.wait)
     stack.callback(process.terminate)
     wait_for_port(netns, SPLICE_PORT)
