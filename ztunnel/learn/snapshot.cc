@@ -18,7 +18,7 @@
 namespace weft::learn {
 namespace {
 
-constexpr std::string_view kMagic = "weft-snapshot 2\n";
+constexpr std::string_view kMagic = "weft-snapshot 3\n";
 constexpr size_t kDigestBytes = 8;  // against damage, not against forgery
 constexpr size_t kHeadBytes = sizeof(uint32_t) + kDigestBytes;
 constexpr char kBase = 'b';

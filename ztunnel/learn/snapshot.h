@@ -17,7 +17,7 @@
 // The configuration on disk, so that a ztunnel that starts while control is away serves what the
 // mesh last looked like. Resources only: never a key or a secret.
 //
-//   "weft-snapshot 2\n", then records: 4 bytes length in network order | the first 8 bytes of the
+//   "weft-snapshot 3\n", then records: 4 bytes length in network order | the first 8 bytes of the
 //   payload's SHA-256 | payload: a letter and a DeltaDiscoveryResponse
 //   'b'  a piece of the base: Authorizations first, then Addresses    'e'  the base is complete
 //   'd'  what control has sent since, in order

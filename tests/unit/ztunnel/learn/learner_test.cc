@@ -96,7 +96,7 @@ TEST_P(LearnerTest, ComesUpWithoutControl) {
 }
 
 TEST_P(LearnerTest, DamagedSnapshotAndParkedMemoryAreIgnored) {
-  write("snapshot", "weft-snapshot 2\ngarbage");
+  write("snapshot", "weft-snapshot 3\ngarbage");
   agent_->parked = Fd(open("/dev/null", O_RDONLY | O_CLOEXEC));
   start();
   agent_says_hello();

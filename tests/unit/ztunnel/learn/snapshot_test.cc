@@ -146,7 +146,7 @@ TEST_F(Snapshot, DamageIsNoticed) {
   }
   EXPECT_THAT(error_of(good + encode_record('b', "")), HasSubstr("does not belong"));
   EXPECT_THAT(error_of(good + encode_record('d', "nonsense")), HasSubstr("not a response"));
-  EXPECT_THAT(error_of("weft-snapshot 2\n" + encode_record('e', "")), HasSubstr("complete base"));
+  EXPECT_THAT(error_of("weft-snapshot 3\n" + encode_record('e', "")), HasSubstr("complete base"));
   EXPECT_THAT(error_of(good + std::string(4096, '\0')), HasSubstr("checksum"));
 }
 
