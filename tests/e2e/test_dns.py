@@ -103,6 +103,7 @@ class Dns(Suite):
         for options in ((), ("+tcp",)):
             answer = self.dig("s1.mesh.svc.cluster.local", "AAAA", *options, server=self.r1)
             self.assertEqual((answer["status"], answer["answer"]), ("NOERROR", []))
+            self.assertRegex(answer["text"], rf"cluster\.local\.\s+{TTL}\s+IN\s+SOA\s")
 
     def test_search_domains_and_case(self):
         self.assertEqual(self.data(self.dig("S1.mesh.SVC.cluster.local", server=self.r1)), [self.vip])

@@ -126,6 +126,34 @@ uint16_t put_records(Writer& out, const std::vector<Record>& records, size_t byt
   return count;
 }
 
+// An SOA record; false, with nothing written, where it does not fit. Its zone stands for the server
+// and the person in charge, which nobody asks for; the times are for secondary servers, which there
+// are none of.
+bool put_denial(Writer& out, const Denial& denial, size_t bytes_max) {
+  constexpr uint32_t kSerial = 1;
+  constexpr uint32_t kRefreshS = 7200;
+  constexpr uint32_t kRetryS = 1800;
+  constexpr uint32_t kExpireS = 86400;
+  const size_t begin = out.size();
+  out.put_name(denial.zone);
+  out.put16(type::kSoa);
+  out.put16(kClassIn);
+  out.put32(denial.ttl_s);
+  const size_t length_at = out.size();
+  out.put16(0);
+  out.put_name(denial.zone);
+  out.put_name(denial.zone);
+  for (const uint32_t field : {kSerial, kRefreshS, kRetryS, kExpireS, denial.ttl_s}) {
+    out.put32(field);
+  }
+  if (out.size() > bytes_max) {
+    out.cut_to(begin);
+    return false;
+  }
+  out.set16(length_at, static_cast<uint16_t>(out.size() - length_at - 2));
+  return true;
+}
+
 void put_opt(Writer& out, const Edns& edns, Rcode rcode) {
   out.put8(0);
   out.put16(type::kOpt);
@@ -153,6 +181,7 @@ std::string encode(const Message& message, size_t bytes_max) {
   bool cut = false;
   const uint16_t answers = put_records(out, message.answers, records_max, cut);
   header.truncated = header.truncated || cut;
+  const bool denied = message.denial && !cut && put_denial(out, *message.denial, records_max);
   uint16_t additional = cut ? uint16_t{0} : put_records(out, message.additional, records_max, cut);
   if (message.edns) {
     put_opt(out, *message.edns, header.rcode);
@@ -161,6 +190,7 @@ std::string encode(const Message& message, size_t bytes_max) {
   out.set16(2, flags_of(header));
   out.set16(4, message.question ? 1 : 0);
   out.set16(6, answers);
+  out.set16(8, denied ? 1 : 0);
   out.set16(10, additional);
   return out.take();
 }

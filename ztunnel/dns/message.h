@@ -99,14 +99,20 @@ struct Edns {
   bool dnssec_ok = false;
 };
 
+// The SOA in the authority section: whose word it is that nothing is there, and for how long
+// (RFC 2308).
+struct Denial {
+  Name zone;
+  uint32_t ttl_s = 0;
+};
+
 struct Message {
   Header header;
   std::optional<Question> question;
   std::vector<Record> answers;
   std::vector<Record> additional;  // without OPT
   std::optional<Edns> edns;        // the OPT record
-  std::optional<uint32_t>
-      negative_ttl_s;  // of the SOA in the authority section (RFC 2308); read only
+  std::optional<Denial> denial;
 };
 
 // kInvalid says what is wrong where: a name that does not end, a record that is cut, more than one
@@ -115,7 +121,7 @@ Result<Message> parse(std::string_view bytes);
 
 // Writes at most `bytes_max` (at least kUdpBytesMin, at most kMessageBytesMax): answers that do not
 // fit are left out and TC is set; additional records that do not fit are just left out. Opaque
-// records and the authority section are not written.
+// records are not written, nor of the authority section anything but a denial that fits.
 std::string encode(const Message& message, size_t bytes_max);
 
 // A message to be answered or to be sent on: a QUERY with one question, or anything of another

@@ -160,7 +160,10 @@ Result<void> read_record(Reader& reader, Section section, Message& message) {
     record.data = Opaque{type};
     reader.skip_to(end);
   } else if (section == Section::kAuthority) {
-    if (type == type::kSoa) message.negative_ttl_s = TRY(negative_ttl(reader, record.ttl_s, end));
+    if (type == type::kSoa) {
+      const uint32_t ttl_s = TRY(negative_ttl(reader, record.ttl_s, end));
+      message.denial = Denial{std::move(record.name), ttl_s};
+    }
     reader.skip_to(end);
     return {};
   } else {

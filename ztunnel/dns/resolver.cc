@@ -31,7 +31,7 @@ std::string make_query(const Name& name, uint16_t type) {
 }
 
 Outcome nothing_there(const Message& answer, const std::string& what) {
-  const seconds keep(answer.negative_ttl_s.value_or(0));
+  const seconds keep(answer.denial ? answer.denial->ttl_s : 0);
   return {fail(Code::kNotFound, what),
           std::clamp(keep, Resolver::kKeepMin, Resolver::kKeepNegativeMax)};
 }

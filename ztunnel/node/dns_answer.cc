@@ -59,6 +59,7 @@ class Answerer {
   void locate_service(const DnsMeaning& meaning, const Name& owner, uint16_t port);
   void locate_endpoints(const Service& service, const Name& owner, uint16_t port);
   DnsDecision answered();
+  Name zone() const;
 
   const learn::State& state_;
   std::string_view cluster_domain_;
@@ -108,12 +109,22 @@ bool Answerer::add_alias(Name& owner, const std::string& target) {
   return true;
 }
 
+// Who says that a name of the mesh has nothing of what is asked for: the cluster's domain, or the
+// name itself.
+Name Answerer::zone() const {
+  const std::string asked = question_.name.key();
+  const std::string below = "." + std::string(cluster_domain_);
+  if (!asked.ends_with(below)) return question_.name;
+  return Name::parse(cluster_domain_).value_or(question_.name);
+}
+
 // Also the cut to what an answer may have: of a random order, so a random part.
 DnsDecision Answerer::answered() {
   auto& answers = message_.answers;
   const auto first = std::ranges::find_if_not(answers, [](const dns::Record& record) {
     return std::holds_alternative<dns::Alias>(record.data);
   });
+  if (first == answers.end()) message_.denial = dns::Denial{zone(), kDnsTtlS};
   std::shuffle(first, answers.end(), random_);
   if (answers.size() > kDnsRecordsMax) {
     answers.erase(answers.begin() + kDnsRecordsMax, answers.end());

@@ -66,6 +66,7 @@ Task<std::string> follow_alias(PodProxy& proxy, const dns::Query& query, DnsAlia
   Message& whole = alias.message;
   whole.header.rcode = answer->header.rcode;
   whole.header.authoritative = false;
+  whole.denial = std::move(answer->denial);
   std::ranges::move(answer->answers, std::back_inserter(whole.answers));
   if (whole.answers.size() > kDnsRecordsMax) {
     whole.answers.erase(whole.answers.begin() + kDnsRecordsMax, whole.answers.end());

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ztunnel/runtime/free_frames.h"
 #include "ztunnel/runtime/loop.h"
 
 #include <malloc.h>
@@ -34,6 +35,7 @@ class MemoryTrimmer {
     timer_ = loop.schedule(kDelay, [this] {
       timer_ = 0;
       peak_ = open_;
+      runtime::drop_free_frames();
       malloc_trim(0);
     });
   }

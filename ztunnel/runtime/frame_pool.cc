@@ -1,5 +1,7 @@
 #include "ztunnel/runtime/frame_pool.h"
 
+#include "ztunnel/runtime/free_frames.h"
+
 #include <array>
 #include <new>
 #include <utility>
@@ -25,9 +27,11 @@ struct FreeList {
 
 struct FreeLists {
   std::array<FreeList, kFrameBytesMax / kClassBytes + 1> by_class;
-  ~FreeLists() {
+  ~FreeLists() { clear(); }
+  void clear() {
     for (FreeList& list : by_class) {
       while (list.head != nullptr) ::operator delete(std::exchange(list.head, list.head->next));
+      list.count = 0;
     }
   }
 };
@@ -71,6 +75,12 @@ void free_frame(void* frame, size_t bytes) noexcept {
   static_cast<void>(bytes);
 #endif
   ::operator delete(frame);
+}
+
+void drop_free_frames() noexcept {
+#ifndef WEFT_SANITIZED
+  free_lists.clear();
+#endif
 }
 
 }  // namespace weft::runtime

@@ -129,7 +129,29 @@ TEST(Message, HowLongNothingIsThere) {
   const auto answer = parse(kNxDomain);
   ASSERT_TRUE(answer) << answer.error().to_string();
   EXPECT_EQ(answer->header.rcode, Rcode::kNxDomain);
-  EXPECT_EQ(answer->negative_ttl_s, 86U);
+  ASSERT_TRUE(answer->denial);
+  EXPECT_EQ(answer->denial->ttl_s, 86U);
+  const auto again = parse(encode(*answer, kUdpBytesMin));
+  ASSERT_TRUE(again) << again.error().to_string();
+  ASSERT_TRUE(again->denial);
+  EXPECT_EQ(again->denial->ttl_s, 86U);
+  EXPECT_EQ(again->denial->zone, answer->denial->zone);
+}
+
+TEST(Message, ADenialThatDoesNotFitIsLeftOut) {
+  Message message;
+  message.question = Question{name("many.example.com"), type::kA, kClassIn};
+  message.denial = Denial{name("example.com"), 30};
+  for (uint32_t i = 0; i < 28; ++i) {
+    message.answers.push_back({name("many.example.com"), 30, IpAddress::v4(0x0a000000 + i)});
+  }
+  const std::string written = encode(message, kUdpBytesMin);
+  EXPECT_LE(written.size(), kUdpBytesMin);
+  const auto again = parse(written);
+  ASSERT_TRUE(again) << again.error().to_string();
+  EXPECT_EQ(again->answers.size(), 28U);
+  EXPECT_FALSE(again->header.truncated);
+  EXPECT_FALSE(again->denial);
 }
 
 TEST(Message, WhatDoesNotFitIsCutAndMarked) {

@@ -120,6 +120,18 @@ class DnsAnswerTest : public ::testing::Test {
   std::mt19937_64 random_{1};
 };
 
+TEST_F(DnsAnswerTest, NothingThereSaysForHowLong) {
+  add_kubernetes_service("web", "shop", {"10.96.0.1"});
+  const auto said = [this](const std::string& name, uint16_t type) {
+    return std::get<DnsAnswered>(decide(name, type)).message.denial;
+  };
+  EXPECT_FALSE(said("web.shop.svc.cluster.local", dns::type::kA));
+  const auto denial = said("web.shop.svc.cluster.local", dns::type::kAaaa);
+  ASSERT_TRUE(denial);
+  EXPECT_EQ(denial->zone.to_text(), "cluster.local");
+  EXPECT_EQ(denial->ttl_s, kDnsTtlS);
+}
+
 TEST_F(DnsAnswerTest, AServicesAddressesByFamily) {
   add_kubernetes_service("web", "shop", {"10.96.0.1"});
   add_kubernetes_service("both", "shop", {"10.96.0.2", "fd00::2"});
