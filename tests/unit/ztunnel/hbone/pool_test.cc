@@ -197,6 +197,30 @@ Task<void> peers_limit(PoolTest& test) {
 }
 TEST_P(PoolTest, ThePeersOwnLimitIsRespected) { run(peers_limit(*this)); }
 
+Task<void> full(PoolTest& test) {
+  test.serve_tls = with_h2(test, 1, testing::echo);
+  std::vector<Opened> all;
+  for (size_t i = 0; i < Pool::kTunnelsMax; ++i) {
+    all.push_back(co_await test.open());
+    if (!all.back()) break;
+  }
+  expect_open(all.back());
+  EXPECT_EQ(test.pool->tunnels(), Pool::kTunnelsMax);
+  const Opened one_more = co_await test.open();
+  EXPECT_FALSE(one_more.has_value());
+  if (one_more) co_return;
+  EXPECT_EQ(one_more.error().error.code, Code::kLimit);
+  EXPECT_THAT(one_more.error().error.message, HasSubstr("all full"));
+  EXPECT_EQ(test.dials, static_cast<int>(Pool::kTunnelsMax));
+  // Others go on, and one that ends makes room.
+  EXPECT_TRUE((co_await send(*test.loop, *all.front()->stream, "still here")).has_value());
+  EXPECT_EQ((co_await read_some(*all.front()->stream, 10)).value_or(""), "still here");
+  all.pop_back();
+  co_await test.turns();
+  expect_open(co_await test.open());
+}
+TEST_P(PoolTest, AFullPoolRefusesAndRecovers) { run(full(*this)); }
+
 Task<void> no_streams_at_all(PoolTest& test) {
   test.serve_tls = with_h2(test, 0, testing::echo);
   std::vector<Opened> all;
