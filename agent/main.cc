@@ -5,6 +5,8 @@
 #ifdef WEFT_WITH_NODE
 #include "agent/enrol/run_node.h"
 #endif
+#include "agent/ready.h"
+#include "agent/retire.h"
 
 #include <cstdio>
 #include <functional>
@@ -20,6 +22,8 @@ int main(int argc, char** argv) {
 #ifdef WEFT_WITH_NODE
       {"node", weft::enrol::run_node},
 #endif
+      {"ready", weft::run_ready},
+      {"retire", weft::run_retire},
   };
   const std::vector<std::string> args(argv + (argc > 0 ? 1 : 0), argv + argc);
   const auto role = args.empty() ? roles.end() : roles.find(args.front());

@@ -13,6 +13,12 @@ constexpr int kFailed = 1;
 constexpr int kMisused = 2;
 
 // Each gets what stands behind its own name on the command line and returns the exit code.
+int run_install(const Args& args);
+int run_upgrade(const Args& args);
+int run_uninstall(const Args& args);
+int run_verify(const Args& args);
+int run_version(const Args& args);
+int run_chart(const Args& args);
 int run_sandbox(const Args& args);
 int run_status(const Args& args);
 int run_analyze(const Args& args);

@@ -5,7 +5,6 @@
 #include "ztunnel/base/log.h"
 
 #include <csignal>
-#include <cstdio>
 #include <iostream>
 
 namespace weft::cli {
@@ -13,12 +12,6 @@ namespace weft::cli {
 namespace {
 
 int run_compile(const Args& args) { return compile::compile_command(args, std::cout, std::cerr); }
-
-int run_version(const Args& args) {
-  if (!args.empty()) return complain("weft version takes no arguments", kMisused);
-  std::printf("weft %s\n", WEFT_VERSION);
-  return kDone;
-}
 
 }  // namespace
 
@@ -28,7 +21,12 @@ int run(const Args& args) {
   log::set_level(log::Level::kWarn);
   return dispatch(
       "weft",
-      {{"sandbox", "a cluster on this machine without Kubernetes: nodes, pods, services",
+      {{"install", "put Weft on a Kubernetes cluster (helm does the work)", run_install},
+       {"upgrade", "bring what is installed to this program's version", run_upgrade},
+       {"uninstall", "take Weft off a cluster, and off its nodes", run_uninstall},
+       {"verify", "whether all of Weft on a cluster runs", run_verify},
+       {"chart", "write the Helm chart to standard output", run_chart},
+       {"sandbox", "a cluster on this machine without Kubernetes: nodes, pods, services",
         run_sandbox},
        {"status", "how control and every node's agent are", run_status},
        {"ztunnel-config", "what each node's ztunnel knows of the mesh", run_ztunnel_config},
@@ -36,7 +34,7 @@ int run(const Args& args) {
        {"analyze", "find mistakes in manifests, and what is not what it looks like", run_analyze},
        {"explain", "which route and which policies decide over a connection", run_explain},
        {"precheck", "what this machine's kernel offers, and what Weft does without", run_precheck},
-       {"version", "print the version", run_version}},
+       {"version", "the version of this program, and what a cluster runs", run_version}},
       args);
 }
 

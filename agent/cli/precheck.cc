@@ -2,6 +2,7 @@
 
 #include "agent/cli/precheck.h"
 
+#include "agent/cli/cluster.h"
 #include "agent/cli/commands.h"
 #include "agent/cli/dump_tables.h"
 #include "agent/objects/tree.h"
@@ -60,14 +61,45 @@ bool is_unfit(const std::vector<Checked>& checked) {
                              [](const Checked& one) { return one.feature.needed && !one.outcome; });
 }
 
+namespace {
+
+// `weft precheck --cluster`: the versions of a cluster and its nodes, and who else is there.
+int precheck_cluster(const Flags& flags) {
+  const auto answers = ask_cluster(flags, {"/version", "/api/v1/nodes?limit=5000",
+                                           "/apis/apps/v1/deployments?labelSelector=app%3Distiod"});
+  if (!answers) return complain("weft precheck: " + answers.error().to_string());
+  for (const auto& answer : *answers) {
+    if (!answer) return complain("weft precheck: " + answer.error().to_string());
+  }
+  bool fatal = false;
+  const objects::Tree& version = *(*answers)[0];
+  std::printf(
+      "Kubernetes %s, %zu nodes\n", std::string(version.text_of("gitVersion")).c_str(),
+      (*answers)[1]->find("items") == nullptr ? 0 : (*answers)[1]->find("items")->items.size());
+  for (const Verdict& verdict : judge_cluster(version, *(*answers)[1], *(*answers)[2])) {
+    std::printf("%s: %s\n", verdict.is_fatal ? "error" : "note", verdict.what.c_str());
+    fatal |= verdict.is_fatal;
+  }
+  return fatal ? complain("the cluster lacks what Weft needs; nothing was changed") : kDone;
+}
+
+}  // namespace
+
 int run_precheck(const Args& args) {
-  const std::vector<Flag> known = {
-      {.name = "output", .value = "json", .help = "one JSON object a line", .letter = 'o'}};
+  std::vector<Flag> known = {
+      {.name = "output", .value = "json", .help = "one JSON object a line", .letter = 'o'},
+      {.name = "cluster",
+       .help = "look at a Kubernetes cluster instead of this machine",
+       .kind = Flag::Kind::kSwitch}};
+  known.insert(known.end(), cluster_flags().begin(), cluster_flags().end());
   const auto flags = Flags::parse(args, known);
   if (!flags) return complain("weft precheck: " + flags.error().to_string(), kMisused);
   if (flags->help()) {
     std::fputs(Flags::help_text("weft precheck", known).c_str(), stdout);
     return kDone;
+  }
+  if (flags->has("cluster") || flags->has("kubeconfig") || flags->has("context")) {
+    return precheck_cluster(*flags);
   }
   const bool json = flags->get("output") == "json";
   if (flags->has("output") && !json) return complain("weft precheck: -o: expected json", kMisused);

@@ -8,7 +8,6 @@
 #include "agent/compile/vip_allocation.h"
 #include "agent/objects/mesh_config.h"
 #include "agent/objects/stand_in.h"
-#include "proto/crd/opaque.pb.h"
 
 #include <algorithm>
 
@@ -167,11 +166,6 @@ std::vector<std::string> notices_about(const objects::Object& object, const Mesh
     notices = compile_policy(*policy, config).notices;
   } else if (const auto* peer = object.as<crd::security::PeerAuthentication>()) {
     notices = notices_of(*peer, config);
-  } else if (object.as<crd::opaque::Opaque>() != nullptr) {
-    if (is_mesh_group(object.api_version())) {
-      notices.emplace_back("is accepted and not yet honoured");
-    }
-    return notices;
   } else if (const auto* service = object.as<crd::core::Service>()) {
     notices = about_service(*service);
   } else if (const auto* entry = object.as<ServiceEntry>()) {
@@ -182,6 +176,8 @@ std::vector<std::string> notices_about(const objects::Object& object, const Mesh
     notices = about_sidecar(*sidecar);
   } else if (const auto* map = object.as<crd::core::ConfigMap>()) {
     notices = about_mesh(*map, config);
+  } else if (is_mesh_group(object.api_version())) {
+    return {"is accepted and not yet honoured"};
   }
   const std::string_view waypoint = value_of(object.metadata().labels(), "istio.io/use-waypoint");
   if (!waypoint.empty() && waypoint != "none") {

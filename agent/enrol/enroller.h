@@ -75,6 +75,8 @@ class Enroller final : public ZdsServer::Observer, public CniServer::Handler {
 
   std::vector<PodStatus> pods() const;
   std::vector<ZtunnelStatus> ztunnels() const { return server_.ztunnels(); }
+  // Whether the source has told of all pods once.
+  bool has_started() const { return started_; }
 
   Result<void> ztunnel_arrived(pid_t pid) override;
   void ztunnel_left(pid_t pid) override;

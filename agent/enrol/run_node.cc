@@ -92,6 +92,9 @@ const std::vector<Flag> kFlags = {
      .fallback = "on"},
     {.name = "withdraw-on-exit",
      .help = "take capture down at SIGTERM",
+     .kind = Flag::Kind::kSwitch},
+    {.name = "retire",
+     .help = "give the node back: take weft-cni and capture off it at once, then wait for SIGTERM",
      .kind = Flag::Kind::kSwitch}};
 
 // SIGTERM and SIGINT as a descriptor. Before any thread is started, so that all of them block both.
@@ -121,6 +124,9 @@ class Node {
 
  private:
   runtime::Task<void> withdraw();
+  runtime::Task<void> retire();
+  runtime::Task<void> leave_nothing();
+  std::string not_ready_because() const;
   std::string cni_state() const;
   Result<void> open_source();
   runtime::Task<void> wait_for_signal();
@@ -140,6 +146,8 @@ class Node {
   std::unique_ptr<cni::Installer> cni_installer_;
   std::unique_ptr<KubeletProbes> probes_;
   std::unique_ptr<runtime::Acceptor> admin_;
+  bool retired_ = false;
+  bool ending_ = false;
 };
 
 Result<void> Node::prepare() {
@@ -224,14 +232,20 @@ runtime::Task<void> Node::run() {
   runtime::TaskScope tasks;
   tasks.spawn(enroller_->run());
   if (cni_) tasks.spawn(cni_->run());
-  if (cni_installer_) tasks.spawn(cni_installer_->run());
+  if (flags_.has("retire")) {
+    tasks.spawn(retire());
+  } else if (cni_installer_) {
+    tasks.spawn(cni_installer_->run());
+  }
   tasks.spawn(probes_->run());
   tasks.spawn(admin_->run());
   log::info(kTarget).field("node", flags_.get("node")).say("node agent is running");
   co_await wait_for_signal();
+  ending_ = true;
   probes_->stop();  // before its link may be taken down
   if (cni_installer_) cni_installer_->stop();
   if (flags_.has("withdraw-on-exit")) co_await withdraw();
+  if (retired_) co_await leave_nothing();
   if (cni_) cni_->stop();
   enroller_->stop();
   admin_->stop();
@@ -255,6 +269,37 @@ runtime::Task<void> Node::withdraw() {
     }
   }
   co_await enroller_->withdraw_all();
+}
+
+// Once it is known which pods an earlier agent has captured.
+runtime::Task<void> Node::retire() {
+  constexpr std::chrono::milliseconds kLook{50};
+  while (!enroller_->has_started() && !ending_) co_await loop_.sleep(kLook);
+  if (ending_) co_return;
+  probes_->stop();
+  co_await withdraw();
+  retired_ = true;
+  log::info(kTarget).say("the node is given back; nothing of the mesh is on it but this process");
+}
+
+// The sockets and ztunnel's snapshot, when no ztunnel is there any more to write another.
+runtime::Task<void> Node::leave_nothing() {
+  constexpr std::chrono::seconds kPatience{20};  // below a pod's usual grace period
+  constexpr std::chrono::milliseconds kLook{100};
+  const auto end = loop_.now() + kPatience;
+  while (!enroller_->ztunnels().empty() && loop_.now() < end) co_await loop_.sleep(kLook);
+  const auto folder = std::filesystem::path(flags_.get("zds-socket")).parent_path();
+  std::error_code error;
+  for (const char* name : {"ztunnel", "cni.sock", "zds.sock", "agent.sock"}) {
+    std::filesystem::remove_all(folder / name, error);
+  }
+}
+
+std::string Node::not_ready_because() const {
+  if (!enroller_->has_started()) return "it is not known yet which pods are on this node";
+  if (flags_.has("retire")) return retired_ ? "" : "pods are leaving the mesh";
+  const std::string cni = cni_installer_ ? cni_installer_->state() : "";
+  return cni.empty() || cni.starts_with("installed") ? "" : "weft-cni: " + cni;
 }
 
 runtime::Task<void> Node::wait_for_signal() {
@@ -282,10 +327,15 @@ runtime::Task<Result<std::string>> Node::ask_ztunnel(std::string path) {
 }
 
 runtime::Task<http::Response> Node::answer(http::Request request) {
+  if (request.method == "GET" && request.path == "/ready") {
+    const std::string why = not_ready_because();
+    co_return http::Response{.status = why.empty() ? 200 : 503,
+                             .body = (why.empty() ? "ready" : why) + "\n"};
+  }
   const bool is_status = request.path == "/status";
   if (request.method != "GET" || (!is_status && request.path != "/ztunnel/config_dump")) {
-    co_return http::Response{.status = 404,
-                             .body = "GET /status and GET /ztunnel/config_dump are all there is\n"};
+    co_return http::Response{
+        .status = 404, .body = "GET /ready, /status and /ztunnel/config_dump are all there is\n"};
   }
   Result<std::string> ztunnel = co_await ask_ztunnel(is_status ? "/status" : "/config_dump");
   if (is_status) {

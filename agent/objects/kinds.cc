@@ -2,9 +2,13 @@
 
 #include "agent/objects/validate.h"
 #include "proto/crd/core.pb.h"
+#include "proto/crd/envoy_filter.pb.h"
+#include "proto/crd/extensions.pb.h"
 #include "proto/crd/networking.pb.h"
 #include "proto/crd/opaque.pb.h"
+#include "proto/crd/rules.pb.h"
 #include "proto/crd/security.pb.h"
+#include "proto/crd/telemetry.pb.h"
 
 namespace weft::objects {
 
@@ -12,8 +16,6 @@ namespace {
 
 using Versions = std::vector<std::string_view>;
 
-constexpr std::string_view kNetworking = "networking.istio.io";
-constexpr std::string_view kSecurity = "security.istio.io";
 constexpr std::string_view kGatewayApi = "gateway.networking.k8s.io";
 
 // Calls a validator that takes the kind's own message.
@@ -32,6 +34,23 @@ Kind read_kind(std::string_view name, std::string_view group, Versions versions,
           &Message::default_instance(),
           &typed<Message, check>,
           name};
+}
+
+// A kind of a CRD: what it is called stands beside its message. Without a check the fields' types
+// and rules are all that is looked at.
+template <class Message, void (*check)(const Message&, Report&) = nullptr>
+Kind mesh_kind(std::string_view key_name = {}) {
+  const auto& rules = Message::descriptor()->options().GetExtension(crd::kind);
+  const std::string_view name = Message::descriptor()->name();
+  Kind kind{name,
+            rules.group(),
+            {rules.versions().begin(), rules.versions().end()},
+            true,
+            &Message::default_instance(),
+            nullptr,
+            key_name.empty() ? name : key_name};
+  if constexpr (check != nullptr) kind.validate = &typed<Message, check>;
+  return kind;
 }
 
 Kind opaque_kind(std::string_view name, std::string_view group, Versions versions,
@@ -59,33 +78,27 @@ void add_core(std::vector<Kind>& all) {
       "EndpointSlice", "discovery.k8s.io", {"v1"}));
 }
 
-void add_security(std::vector<Kind>& all) {
+void add_istio(std::vector<Kind>& all) {
+  namespace net = crd::networking;
   namespace security = crd::security;
-  all.push_back(read_kind<security::AuthorizationPolicy, validate_authorization_policy>(
-      "AuthorizationPolicy", kSecurity, {"v1", "v1beta1"}));
-  all.push_back(read_kind<security::PeerAuthentication, validate_peer_authentication>(
-      "PeerAuthentication", kSecurity, {"v1", "v1beta1"}));
-  all.push_back(opaque_kind("RequestAuthentication", kSecurity, {"v1", "v1beta1"}));
+  all.push_back(mesh_kind<security::AuthorizationPolicy, validate_authorization_policy>());
+  all.push_back(mesh_kind<security::PeerAuthentication, validate_peer_authentication>());
+  all.push_back(mesh_kind<security::RequestAuthentication>());
+  all.push_back(mesh_kind<net::ServiceEntry, validate_service_entry>());
+  all.push_back(mesh_kind<net::WorkloadEntry, validate_workload_entry>());
+  all.push_back(mesh_kind<net::WorkloadGroup>());
+  all.push_back(mesh_kind<net::Sidecar, validate_sidecar>());
+  all.push_back(mesh_kind<net::VirtualService>());
+  all.push_back(mesh_kind<net::DestinationRule>());
+  all.push_back(mesh_kind<net::Gateway>("Gateway.networking.istio.io"));
+  all.push_back(mesh_kind<net::EnvoyFilter>());
+  all.push_back(mesh_kind<net::ProxyConfig>());
+  all.push_back(mesh_kind<crd::telemetry::Telemetry>());
+  all.push_back(mesh_kind<crd::extensions::WasmPlugin>());
+  all.push_back(mesh_kind<crd::extensions::TrafficExtension>());
 }
 
-void add_mesh(std::vector<Kind>& all) {
-  const Versions networking = {"v1", "v1beta1", "v1alpha3"};
-  namespace net = crd::networking;
-  all.push_back(read_kind<net::ServiceEntry, validate_service_entry>("ServiceEntry", kNetworking,
-                                                                     networking));
-  all.push_back(read_kind<net::WorkloadEntry, validate_workload_entry>("WorkloadEntry", kNetworking,
-                                                                       networking));
-  all.push_back(read_kind<net::Sidecar, validate_sidecar>("Sidecar", kNetworking, networking));
-  for (const auto* name : {"VirtualService", "DestinationRule", "WorkloadGroup"}) {
-    all.push_back(opaque_kind(name, kNetworking, networking));
-  }
-  all.push_back(
-      opaque_kind("Gateway", kNetworking, networking, true, "Gateway.networking.istio.io"));
-  all.push_back(opaque_kind("EnvoyFilter", kNetworking, {"v1alpha3"}));
-  all.push_back(opaque_kind("ProxyConfig", kNetworking, {"v1beta1"}));
-  all.push_back(opaque_kind("Telemetry", "telemetry.istio.io", {"v1", "v1alpha1"}));
-  all.push_back(opaque_kind("WasmPlugin", "extensions.istio.io", {"v1alpha1"}));
-  all.push_back(opaque_kind("TrafficExtension", "extensions.istio.io", {"v1alpha1"}));
+void add_gateway_api(std::vector<Kind>& all) {
   all.push_back(opaque_kind("Gateway", kGatewayApi, {"v1", "v1beta1"}));
   all.push_back(opaque_kind("GatewayClass", kGatewayApi, {"v1", "v1beta1"}, false));
   all.push_back(opaque_kind("HTTPRoute", kGatewayApi, {"v1", "v1beta1"}));
@@ -133,8 +146,8 @@ const std::vector<Kind>& kinds() {
   static const std::vector<Kind> all = [] {
     std::vector<Kind> made;
     add_core(made);
-    add_security(made);
-    add_mesh(made);
+    add_istio(made);
+    add_gateway_api(made);
     add_bystanders(made);
     return made;
   }();

@@ -1,6 +1,6 @@
 #include "agent/objects/reader.h"
 
-#include "proto/crd/rules.pb.h"
+#include "agent/objects/rules.h"
 
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/struct.pb.h>
@@ -233,9 +233,11 @@ void read_list(const Tree& tree, Message& message, const FieldDescriptor& field,
   if (tree.items.empty() && rules_of(field).nonempty()) {
     report.add("must not be empty: leave it out, or give it an element");
   }
+  check_count(rules_of(field), tree.items.size(), report);
   for (size_t i = 0; i < tree.items.size(); ++i) {
     const auto here = report.at(i);
     read_one(tree.items[i], {message, field, true}, report);
+    check_value(rules_of(field), tree.items[i], report);
   }
 }
 
@@ -253,6 +255,7 @@ void read_map(const Tree& tree, Message& message, const FieldDescriptor& field, 
   if (tree.members.empty() && rules_of(field).nonempty()) {
     report.add("must not be empty: leave it out, or give it an entry");
   }
+  check_count(rules_of(field), tree.members.size(), report);
   const FieldDescriptor& key = *field.message_type()->map_key();
   const FieldDescriptor& value = *field.message_type()->map_value();
   for_each_member(tree, report, true, [&](const Tree::Member& member) {
@@ -263,7 +266,9 @@ void read_map(const Tree& tree, Message& message, const FieldDescriptor& field, 
       message.GetReflection()->RemoveLast(&message, &field);
       return;
     }
-    if (!member.value.is_null()) read_one(member.value, {entry, value, false}, report);
+    if (member.value.is_null()) return;
+    read_one(member.value, {entry, value, false}, report);
+    check_value(rules_of(field), member.value, report);
   });
 }
 
@@ -278,6 +283,17 @@ void read_field(const Tree& tree, Message& message, const FieldDescriptor& field
     return;
   }
   read_one(tree, {message, field, false}, report);
+  check_value(rules_of(field), tree, report);
+}
+
+// The field of that name, or that had it once.
+const FieldDescriptor* find_field(const google::protobuf::Descriptor& type,
+                                  const std::string& name) {
+  if (const FieldDescriptor* field = type.FindFieldByName(name)) return field;
+  for (int i = 0; i < type.field_count(); ++i) {
+    if (!name.empty() && rules_of(*type.field(i)).also() == name) return type.field(i);
+  }
+  return nullptr;
 }
 
 // google.protobuf.StringValue and its like: the plain value.
@@ -311,9 +327,10 @@ void read_message(const Tree& tree, Message& message, Report& report) {
   if (is_wrapper(type)) return read_one(tree, {message, *type.field(0), false}, report);
   if (!expect(tree, Tree::Kind::kMap, "a map", report)) return;
   for_each_member(tree, report, false, [&](const Tree::Member& member) {
-    if (const FieldDescriptor* field = type.FindFieldByName(member.name)) {
+    if (const FieldDescriptor* field = find_field(type, member.name)) {
       return read_field(member.value, message, *field, report);
     }
+    if (type.options().GetExtension(weft::crd::message).keep_unknown()) return;
     std::vector<std::string_view> names;
     for (int i = 0; i < type.field_count(); ++i) names.emplace_back(type.field(i)->name());
     report.add("unknown field" + one_of(member.name, names));

@@ -9,6 +9,8 @@ Tree Tree::of(std::string value) {
   return tree;
 }
 
+Tree Tree::of(const char* value) { return of(std::string(value)); }
+
 Tree Tree::of(bool value) {
   Tree tree;
   tree.kind = Kind::kBool;

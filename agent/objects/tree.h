@@ -26,6 +26,7 @@ struct Tree {
   std::vector<Member> members;  // kMap: in the order written; a name may stand there twice
 
   static Tree of(std::string value);
+  static Tree of(const char* value);  // not a bool
   static Tree of(bool value);
   static Tree of(int64_t value);
   static Tree of(double value);

@@ -191,8 +191,7 @@ void check_rule(const security::Rule& rule, Report& report) {
   }
 }
 
-void check_target(const security::PolicyTargetReference& target, std::string_view ns,
-                  Report& report) {
+void check_target(const crd::policy::TargetReference& target, std::string_view ns, Report& report) {
   const bool is_core = target.group().empty() || target.group() == "core";
   const bool known = (is_core && target.kind() == "Service") ||
                      (target.group() == "gateway.networking.k8s.io" &&
@@ -230,7 +229,7 @@ void check_targets(const security::AuthorizationPolicy& object, Report& report) 
   }
 }
 
-void check_selector(const security::WorkloadSelector& selector, Report& report) {
+void check_selector(const crd::policy::WorkloadSelector& selector, Report& report) {
   const auto here = report.at("selector");
   check_labels(selector.matchlabels(), "matchLabels", report);
 }

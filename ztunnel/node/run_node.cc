@@ -128,13 +128,23 @@ void raise_file_limit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// "fd00::1:15012" as "[fd00::1]:15012": what a pod's environment makes of $(HOST):15012 in an IPv6
+// cluster.
+std::string with_brackets(const std::string& address) {
+  const size_t last = address.rfind(':');
+  if (last == std::string::npos || address.find(':') == last || address.contains('[')) {
+    return address;
+  }
+  return "[" + address.substr(0, last) + "]" + address.substr(last);
+}
+
 learn::LearnerConfig learner_config(const Flags& flags, int64_t certificate_ttl_s) {
   learn::LearnerConfig config;
   config.node_name = flags.get("node");
   config.cluster_id = flags.get("cluster-id");
   config.network = flags.get("network");
   config.trust_domain = flags.get("trust-domain");
-  config.control_address = flags.get("control");
+  config.control_address = with_brackets(flags.get("control"));
   config.control_server_name = flags.get("control-name");
   config.control_roots_file = flags.get("control-roots");
   config.ca_address = flags.get("ca-address");

@@ -1,5 +1,7 @@
 #include "agent/compile/analyze/checks.h"
 
+#include <set>
+
 namespace weft::analyze {
 
 namespace {
@@ -14,6 +16,29 @@ void check_mode(const compile::Labels& labels, const objects::Key& key, Findings
   findings.add(kUnknownMode, key,
                "the label istio.io/dataplane-mode=" + std::string(mode) +
                    " means nothing: expected ambient or none");
+}
+
+// Of a proxy inside of the pod. What traffic.sidecar.istio.io says of ports and addresses does
+// hold.
+bool is_for_a_sidecar(std::string_view annotation) {
+  for (const std::string_view prefix :
+       {"sidecar.istio.io/", "proxy.istio.io/", "inject.istio.io/", "status.sidecar.istio.io/",
+        "readiness.status.sidecar.istio.io/", "prometheus.istio.io/"}) {
+    if (annotation.starts_with(prefix)) return annotation != kInjectKey;
+  }
+  return false;
+}
+
+void check_sidecar_annotations(const Shape& shape, Findings& findings) {
+  std::set<std::string> idle;  // in one order, whatever the map's
+  for (const auto& [name, value] : shape.pod.metadata().annotations()) {
+    if (is_for_a_sidecar(name)) idle.insert(name);
+  }
+  if (idle.empty()) return;
+  std::string names;
+  for (const std::string& name : idle) names += (names.empty() ? "" : ", ") + name;
+  findings.add(kOfASidecar, shape.origin,
+               "there is no proxy in its pods to which these annotations could apply: " + names);
 }
 
 }  // namespace
@@ -32,9 +57,10 @@ void check_namespace_labels(const Cluster& cluster, Findings& findings) {
                        " and istio.io/dataplane-mode=" + std::string(mode) +
                        ": the latter decides; remove the former");
     } else if (injection == "enabled") {
-      findings.add(kOtherLabel, key,
-                   "istio-injection=enabled puts its pods in the mesh, without sidecars; prefer "
-                   "istio.io/dataplane-mode=ambient, which says so");
+      findings.add(
+          kOtherLabel, key,
+          "istio-injection=enabled puts its pods in the mesh, without sidecars: READY stays 1/1, "
+          "not 2/2; prefer istio.io/dataplane-mode=ambient, which says so");
     }
   }
 }
@@ -42,6 +68,7 @@ void check_namespace_labels(const Cluster& cluster, Findings& findings) {
 void check_pods_can_join(const Cluster& cluster, Findings& findings) {
   for (const Shape& shape : cluster.shapes()) {
     check_mode(shape.pod.metadata().labels(), shape.origin, findings);
+    if (shape.mesh == Shape::Mesh::kIn) check_sidecar_annotations(shape, findings);
     if (!is_wanted_by_namespace(shape, cluster) || shape.mesh != Shape::Mesh::kOut) continue;
     if (shape.pod.spec().hostnetwork()) {
       findings.add(

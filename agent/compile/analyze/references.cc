@@ -1,5 +1,5 @@
 #include "agent/compile/analyze/checks.h"
-#include "proto/crd/opaque.pb.h"
+#include "proto/crd/networking.pb.h"
 
 #include <algorithm>
 #include <functional>
@@ -110,16 +110,24 @@ std::optional<std::pair<std::string, std::string>> service_in_host(
   return std::pair(front.substr(dot + 1), front.substr(0, dot));
 }
 
-// Every "destination": {"host": ..} below the value.
-void collect_destinations(const Value& value, std::set<std::string>& hosts) {
-  for (const Value& item : value.list_value().values()) collect_destinations(item, hosts);
-  for (const auto& [name, member] : value.struct_value().fields()) {
-    const auto& fields = member.struct_value().fields();
-    const auto host = fields.find("host");
-    if ((name == "destination" || name == "mirror") && host != fields.end()) {
-      hosts.insert(host->second.string_value());
+// The host of every Destination in the message.
+void collect_destinations(const google::protobuf::Message& message, std::set<std::string>& hosts) {
+  if (message.GetDescriptor() == crd::networking::Destination::descriptor()) {
+    hosts.insert(static_cast<const crd::networking::Destination&>(message).host());
+    return;
+  }
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const auto* field : fields) {
+    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    if (!field->is_repeated()) {
+      collect_destinations(reflection.GetMessage(message, field), hosts);
+      continue;
     }
-    collect_destinations(member, hosts);
+    for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
+      collect_destinations(reflection.GetRepeatedMessage(message, field, i), hosts);
+    }
   }
 }
 
@@ -161,7 +169,7 @@ void check_sources(const Cluster& cluster, Findings& findings) {
 void check_targets(const Cluster& cluster, Findings& findings) {
   for_each_policy(cluster, [&](const AuthorizationPolicy& policy) {
     const auto& meta = policy.metadata();
-    const auto check = [&](const crd::security::PolicyTargetReference& target) {
+    const auto check = [&](const crd::policy::TargetReference& target) {
       if (target.kind() == "GatewayClass") return;  // made by controllers, rarely in manifests
       const bool is_entry = target.kind() == "ServiceEntry";
       const std::string ns = target.namespace_().empty() ? meta.namespace_() : target.namespace_();
@@ -178,18 +186,13 @@ void check_targets(const Cluster& cluster, Findings& findings) {
 
 void check_route_hosts(const Cluster& cluster, Findings& findings) {
   for (const ObjectPtr& object : cluster.objects()) {
-    const auto* opaque = object->as<crd::opaque::Opaque>();
-    if (opaque == nullptr) continue;
-    const objects::Key key = object->key();
+    const auto* rule = object->as<crd::networking::DestinationRule>();
+    const auto* routes = object->as<crd::networking::VirtualService>();
+    const bool is_rule = rule != nullptr;
     std::set<std::string> hosts;
-    const bool is_rule = key.kind == "DestinationRule";
-    if (is_rule) {
-      const auto& fields = opaque->spec().struct_value().fields();
-      const auto host = fields.find("host");
-      if (host != fields.end()) hosts.insert(host->second.string_value());
-    } else if (key.kind == "VirtualService") {
-      collect_destinations(opaque->spec(), hosts);
-    }
+    if (is_rule) hosts.insert(rule->spec().host());
+    if (routes != nullptr) collect_destinations(routes->spec(), hosts);
+    const objects::Key key = object->key();
     for (const std::string& host : hosts) {
       const auto service = service_in_host(host, key.ns, cluster.config());
       if (!service || cluster.has("Service", service->first, service->second)) continue;

@@ -19,6 +19,10 @@
 {{- .Values.cni.netnsDir | default (include "weft.platform" . | fromYaml).netnsDir -}}
 {{- end }}
 
+{{- define "weft.rootNamespace" -}}
+{{- .Values.rootNamespace | default .Release.Namespace -}}
+{{- end }}
+
 {{/* (dict "root" $ "name" "weft-agent") */}}
 {{- define "weft.image" -}}
 {{- with .root.Values.image.registry }}{{ . }}/{{ end }}{{ .name }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}

@@ -186,7 +186,14 @@ std::vector<Row> enrolment_and_honoured() {
   const std::string net = "networking.istio.io/v1";
   return {
       {"InjectionLabel", ns("shop", "istio-injection: enabled"), "Info WEFT0303 Namespace shop",
-       "prefer istio.io/dataplane-mode=ambient"},
+       "READY stays 1/1, not 2/2; prefer istio.io/dataplane-mode=ambient"},
+      {"SidecarAnnotations",
+       ns("shop", "istio.io/dataplane-mode: ambient") +
+           compile::pod("shop", "a",
+                        "app: a}, annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: "
+                        "'25', proxy.istio.io/config: x, sidecar.istio.io/proxyCPU: '1'",
+                        "10.0.0.1"),
+       "Info WEFT0305 Pod shop/a", "could apply: proxy.istio.io/config, sidecar.istio.io/proxyCPU"},
       {"InjectionDisabled", ns("shop", "istio-injection: disabled"), "", ""},
       {"BothLabels", ns("shop", "istio-injection: enabled, istio.io/dataplane-mode: ambient"),
        "Warning IST0123 Namespace shop", "remove the former"},
@@ -283,7 +290,8 @@ std::vector<Row> enrolment_and_honoured() {
        "apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: istio-system, name: istio}\ndata: "
        "{mesh: \"trustDomain: other\"}\n",
        "Warning IST0167 ConfigMap istio-system/istio", "--trust-domain"},
-      {"NotHonoured", shop() + object(net, "WorkloadGroup", "namespace: shop, name: s", "spec: {}"),
+      {"NotHonoured",
+       shop() + object(net, "WorkloadGroup", "namespace: shop, name: s", "spec: {template: {}}"),
        "Warning WEFT0101 WorkloadGroup shop/s", "not yet honoured"},
       {"WaypointLabel", ns("shop", "istio.io/use-waypoint: w"), "Warning WEFT0101 Namespace shop",
        "waypoint"},

@@ -130,9 +130,11 @@ TEST(Mistakes, DuplicateKeys) {
   EXPECT_THAT(mistakes("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
                        "data: {x: a, x: b}\n"),
               ElementsAre("ConfigMap/default/a: data[x]: written twice"));
-  EXPECT_THAT(mistakes(R"({"apiVersion":"networking.istio.io/v1","kind":"VirtualService",)"
-                       R"("metadata":{"name":"a"},"spec":{"x":[{"y":1,"y":2}]}})"),
-              ElementsAre("VirtualService/default/a: spec.x[0].y: written twice"));
+  EXPECT_THAT(
+      mistakes(R"({"apiVersion":"networking.istio.io/v1alpha3","kind":"EnvoyFilter",)"
+               R"("metadata":{"name":"a"},)"
+               R"("spec":{"configPatches":[{"patch":{"value":{"y":1,"y":2}}}]}})"),
+      ElementsAre("EnvoyFilter/default/a: spec.configPatches[0].patch.value.y: written twice"));
 }
 
 TEST(Mistakes, OfTypes) {

@@ -3,6 +3,7 @@
 #include "agent/objects/kinds.h"
 #include "agent/objects/names.h"
 #include "agent/objects/reader.h"
+#include "proto/crd/networking.pb.h"
 #include "proto/crd/opaque.pb.h"
 #include "proto/crd/security.pb.h"
 
@@ -81,7 +82,8 @@ TEST(Objects, GoRoundThroughJsonAndYaml) {
       "80: "
       "{}}}\n",
       "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\n"
-      "spec: {http: [{timeout: 3s, retries: {attempts: 2}, weight: 0.5, x: null}]}\n",
+      "spec: {http: [{timeout: 3s, retries: {attempts: 2}, mirrorPercentage: {value: 0.5}, fault: "
+      "null}]}\n",
       "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ntype: Opaque\nstringData: {a: b}\n"
       "immutable: true\nrest: {x: 1}\n",
       "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n"
@@ -146,7 +148,7 @@ TEST(Objects, KindsOfTwoGroupsHaveTwoKeys) {
   ASSERT_TRUE(istio && api);
   EXPECT_EQ(istio->kind(), "Gateway");
   EXPECT_NE(istio->key(), api->key());
-  EXPECT_NE(istio->as<crd::opaque::Opaque>(), nullptr);
+  EXPECT_NE(istio->as<crd::networking::Gateway>(), nullptr);
 }
 
 TEST(Objects, EveryKnownKindLoads) {
