@@ -50,9 +50,13 @@ grpc::ServerUnaryReactor* CaService::CreateCertificate(grpc::CallbackServerConte
   auto token = xds::bearer_of(context->client_metadata());
   if (!token) {
     finish(call, Fail(std::move(token.error())));
+  } else if (!unknown_callers_.enter(context->peer())) {
+    call.reactor->Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many requests at once"});
   } else {
-    authenticator_->authenticate(
-        std::move(*token), [this, call](Result<identity::Caller> caller) { finish(call, caller); });
+    authenticator_->authenticate(std::move(*token), [this, call](Result<identity::Caller> caller) {
+      unknown_callers_.leave(call.context->peer());
+      finish(call, caller);
+    });
   }
   return call.reactor;
 }

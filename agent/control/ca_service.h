@@ -3,6 +3,7 @@
 #include "agent/control/mesh.h"
 #include "agent/identity/ca.h"
 #include "agent/identity/token.h"
+#include "agent/xds/peer_limit.h"
 #include "proto/ca.grpc.pb.h"
 
 #include <atomic>
@@ -49,6 +50,7 @@ class CaService final : public istio::v1::auth::IstioCertificateService::Callbac
   const identity::Authority& authority_;
   const std::shared_ptr<const identity::Authenticator> authenticator_;
   const PlacementOf placement_of_;
+  xds::PeerLimit unknown_callers_;
   std::atomic<uint64_t> issued_ = 0;
   std::atomic<uint64_t> refused_ = 0;
 };

@@ -1,6 +1,7 @@
 #include "agent/xds/server.h"
 
 #include "agent/xds/bearer.h"
+#include "agent/xds/peer_limit.h"
 #include "agent/xds/subscription.h"
 #include "proto/xds.grpc.pb.h"
 #include "ztunnel/base/check.h"
@@ -102,6 +103,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
 
   const std::shared_ptr<const identity::Authenticator> authenticator;
   Service service;
+  PeerLimit unknown_callers;
 
   mutable std::mutex mutex;
   std::condition_variable write_done;
@@ -165,6 +167,7 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
 
   // Begins, or ends, by what is known now of who calls. The caller gives a pin away.
   void admit(Result<identity::Caller> caller) {
+    impl_->unknown_callers.leave(info_.peer);
     if (caller && !caller->is_node_proxy) {
       refuse(
           {grpc::StatusCode::PERMISSION_DENIED,
@@ -335,7 +338,7 @@ Reactor* Server::Impl::accept(grpc::CallbackServerContext* context) {
     if (is_shut_down) {
       return new Refusal({grpc::StatusCode::UNAVAILABLE, "control is shutting down"});
     }
-    if (streams.size() >= kStreamsMax) {
+    if (streams.size() >= kStreamsMax || !unknown_callers.enter(context->peer())) {
       return new Refusal({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many subscribers"});
     }
     streams.push_back(stream);

@@ -1,6 +1,7 @@
 #include "agent/xds/server.h"
 
 #include "agent/identity/token.h"
+#include "agent/xds/peer_limit.h"
 #include "agent/xds/subscription.h"
 #include "tests/unit/agent/xds/ads_client.h"
 #include "ztunnel/base/log.h"
@@ -133,6 +134,10 @@ class LateAuthenticator final : public identity::Authenticator {
     asked_.push_back(std::move(done));
     changed_.notify_all();
   }
+  void wait_for(size_t count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return asked_.size() >= count; });
+  }
   void answer(const Result<identity::Caller>& caller) {
     Done done;
     {
@@ -188,6 +193,32 @@ TEST_F(LateAnswer, AStreamWaitsForIt) {
   EXPECT_EQ(late_.subscribers().at(0).node, "node-a");
 }
 
+TEST_F(LateAnswer, AnAddressMayNotTakeEveryPlace) {
+  std::vector<std::unique_ptr<AdsClient>> waiting;
+  for (size_t i = 0; i < PeerLimit::kWaitingMax; ++i) waiting.push_back(connect_late());
+  authenticator_->wait_for(PeerLimit::kWaitingMax);
+  EXPECT_EQ(connect_late()->finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  authenticator_->answer(fail(Code::kRefused, "token: no"));
+  const auto next = connect_late();  // there is a place again
+  for (size_t i = 0; i < PeerLimit::kWaitingMax; ++i) {
+    authenticator_->answer(fail(Code::kRefused, "token: no"));
+  }
+  EXPECT_EQ(next->finish().error_code(), grpc::StatusCode::UNAUTHENTICATED);
+}
+
+TEST(PeerLimit, IsByAddress) {
+  PeerLimit limit;
+  for (size_t i = 0; i < PeerLimit::kWaitingMax; ++i) {
+    EXPECT_TRUE(limit.enter("ipv4:10.0.0.1:" + std::to_string(i)));
+  }
+  EXPECT_FALSE(limit.enter("ipv4:10.0.0.1:9"));
+  EXPECT_TRUE(limit.enter("ipv4:10.0.0.2:9"));
+  EXPECT_TRUE(limit.enter("ipv6:%5B::1%5D:9"));
+  limit.leave("ipv4:10.0.0.1:5");
+  EXPECT_TRUE(limit.enter("ipv4:10.0.0.1:9"));
+  limit.leave("ipv4:10.0.0.3:5");  // never came
+}
+
 TEST_F(LateAnswer, NobodyToAskMeansTryAgain) {
   const auto client = connect_late();
   client->subscribe(kAddress);
@@ -198,6 +229,7 @@ TEST_F(LateAnswer, NobodyToAskMeansTryAgain) {
 TEST_F(LateAnswer, ShutdownMeanwhileEndsTheStreamOnceItIsThere) {
   const auto client = connect_late();
   client->subscribe(kAddress);
+  authenticator_->wait_for(1);
   std::thread answer([this] {
     late_.shutdown();
     authenticator_->answer(identity::Caller{
