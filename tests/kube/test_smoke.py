@@ -8,6 +8,9 @@ from mesh import NAMESPACE, Mesh
 from pods import container, pod
 from processes import eventually
 
+# Folders that the kubelet made for mounts, which a pod cannot remove from below itself, and a lock that nobody holds.
+EMPTY = ("/run/weft", "/run/weft/zds.sock.lock", "/sys/fs/bpf/weft")
+
 
 class Smoke(unittest.TestCase):
     def setUp(self):
@@ -49,11 +52,13 @@ class Smoke(unittest.TestCase):
         mesh.uninstall()
         status, _ = self.order("sleep")
         self.assertEqual(status, 200)
-        mesh.kubectl("delete", "deployment,pod", "--all", "-n", "default", "--selector=app notin (there)")
+        mesh.kubectl("delete", "deployment", "--all", "-n", "default")
+        mesh.kubectl("delete", "pod", "sleep", "visitor", "-n", "default")
+        eventually(lambda: len(mesh.get("pods", "-n", "default")["items"]) == 1, what="the pods gone")
         mesh.kubectl("delete", "namespace", "outside", NAMESPACE)
 
         def left():
-            return sorted(mesh.traces() - before)
+            return sorted(line for line in mesh.traces() - before if not line.endswith(EMPTY))
         try:
             eventually(lambda: not left(), what="nodes as before", within=20)
         except AssertionError as problem:
