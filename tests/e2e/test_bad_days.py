@@ -187,6 +187,30 @@ class BadDays(Suite):
             self.box.delete("peerauthentication", "default", "mesh")
         eventually(lambda: self.box.curl("c1", "http://s2/"), within=30)
 
+    def test_control_that_hangs(self):
+        """Its sockets are open and nobody answers: what is known goes on, a new ztunnel too; then all is caught up."""
+        _, control, _ = self.box.state("control")
+        deny = policy("no-c1", "mesh", "DENY", [{"from": [{"source": {"principals": [
+            "cluster.local/ns/mesh/sa/c1"]}}]}], {"app": "s2"})
+        os.kill(control, signal.SIGSTOP)
+        try:
+            self.box.apply(deny)
+            restarts, _ = self.kill("node-1-ztunnel")
+            for target in ("s1", "s2"):
+                self.assertEqual(self.box.curl("c1", f"http://{target}/", seconds=30), f"hello from {target}\n")
+            self.back("node-1-ztunnel", restarts)
+            talk = self.converse("c1", "s2")
+            self.assertEqual(self.say(talk, "two"), "two\n")
+        finally:
+            os.kill(control, signal.SIGCONT)
+        try:
+            eventually(lambda: self.box.refused("c1", "http://s2/"), within=30)
+            self.assertEqual(self.say(talk, "three"), "ended\n")  # what was open is judged again
+            self.assertEqual(self.box.state("control")[1], control)
+        finally:
+            self.box.delete("authorizationpolicy", "no-c1", "mesh")
+        eventually(lambda: self.box.curl("c1", "http://s2/"), within=30)
+
     def test_agent_and_ztunnel_killed_together(self):
         before = [self.kill(process)[0] for process in ("node-1-agent", "node-1-ztunnel")]
         self.assertEqual(eventually(lambda: self.box.curl("c1", "http://s2/", seconds=30), within=60), "hello from s2\n")
