@@ -238,9 +238,12 @@ std::vector<std::string> selected_policies_of(const std::string& ns, const Label
                                               const Store& store, const MeshConfig& config) {
   std::vector<std::string> keys;
   const auto add = [&](const std::string& from) {
-    for (const auto& [name, object] : store.policies.in(from)) {
-      if (applies_to(*object, ns, labels, config)) keys.push_back(from + "/" + name);
-    }
+    store.policies_by_label.for_candidates(from, labels, [&](const std::string& name) {
+      const auto* object = store.policies.find(from, name);
+      if (object != nullptr && applies_to(*object, ns, labels, config)) {
+        keys.push_back(from + "/" + name);
+      }
+    });
   };
   add(ns);
   if (ns != config.root_namespace) add(config.root_namespace);

@@ -98,7 +98,7 @@ struct Compiler::Impl {
   std::map<std::string, std::map<SpiffeId, size_t>> pods_by_identity;  // by node
   std::map<objects::Key, std::set<std::string>> uids;  // of objects that make several workloads
 
-  void take_in(const source::Change& change, Touched& touched);
+  void take_in(const source::Change& change, bool is_first, Touched& touched);
   void compile_pod(const Name& name, Announcement& out);
   void compile_workload_entry(const Name& name, Announcement& out);
   void compile_service(const Name& name, Announcement& out);
@@ -114,7 +114,9 @@ struct Compiler::Impl {
   void place(const Name& name, const crd::core::Pod* pod);
 };
 
-void Compiler::Impl::take_in(const source::Change& change, Touched& touched) {
+// In the first batch everything is touched: whom an object concerns need not be asked for each.
+// Only a ServiceEntry has hosts of its own, and a ConfigMap says what the mesh is.
+void Compiler::Impl::take_in(const source::Change& change, bool is_first, Touched& touched) {
   const auto before = present.find(change.key);
   if (before != present.end() && change.object != nullptr &&
       is_only_status(*before->second, *change.object)) {
@@ -127,7 +129,8 @@ void Compiler::Impl::take_in(const source::Change& change, Touched& touched) {
     if (before != present.end()) present.erase(before);
     return;
   }
-  touched.add(*change.object, store, config);
+  const bool says_more = change.key.kind == "ServiceEntry" || change.key.kind == "ConfigMap";
+  if (!is_first || says_more) touched.add(*change.object, store, config);
   present[change.key] = change.object;
   std::vector<std::string> about = notices_about(*change.object, config);
   if (!about.empty()) notices[change.key] = std::move(about);
@@ -263,11 +266,10 @@ Compiler::~Compiler() = default;
 
 std::vector<Resource> Compiler::apply(const std::vector<source::Change>& changes) {
   Touched touched;
-  for (const source::Change& change : changes) impl_->take_in(change, touched);
-  if (touched.mesh) {
-    impl_->config = configured(impl_->given, impl_->store);
-    touched.add_everything(impl_->store, impl_->config);
-  }
+  const bool is_first = impl_->present.empty();
+  for (const source::Change& change : changes) impl_->take_in(change, is_first, touched);
+  if (touched.mesh) impl_->config = configured(impl_->given, impl_->store);
+  if (touched.mesh || is_first) touched.add_everything(impl_->store, impl_->config);
   impl_->allocate(touched);
   Announcement out;
   impl_->compile_policies(touched, out);

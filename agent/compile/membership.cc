@@ -11,6 +11,15 @@ namespace weft::compile {
 
 namespace {
 
+// The Services of the namespace that select a workload with these labels.
+template <class Call>
+void for_services(const std::string& ns, const Labels& labels, const Store& store, Call call) {
+  store.services_by_label.for_candidates(ns, labels, [&](const std::string& name) {
+    const auto* service = store.services.find(ns, name);
+    if (service != nullptr && has_endpoint(*service, labels)) call(*service);
+  });
+}
+
 void join_entries(const std::string& ns, const Labels& labels, const NamedPorts& own,
                   const Store& store, const MeshConfig& config, Memberships& services) {
   for (const auto& [name, entry] : store.service_entries.in(ns)) {
@@ -34,11 +43,9 @@ Memberships services_of(const crd::core::Pod& pod, const Store& store, const Mes
   Memberships services;
   const std::string& ns = pod.metadata().namespace_();
   const Labels& labels = pod.metadata().labels();
-  for (const auto& [name, service] : store.services.in(ns)) {
-    if (has_endpoint(*service, labels)) {
-      services[service_key(*service, config)] = ports_on(*service, pod);
-    }
-  }
+  for_services(ns, labels, store, [&](const crd::core::Service& service) {
+    services[service_key(service, config)] = ports_on(service, pod);
+  });
   join_entries(ns, labels, {}, store, config, services);
   return services;
 }
@@ -48,11 +55,9 @@ Memberships services_of(const crd::networking::WorkloadEntry& entry, const Store
   Memberships services;
   const std::string& ns = entry.metadata().namespace_();
   const Labels labels = labels_of(entry);
-  for (const auto& [name, service] : store.services.in(ns)) {
-    if (has_endpoint(*service, labels)) {
-      services[service_key(*service, config)] = ports_on(*service, entry.spec());
-    }
-  }
+  for_services(ns, labels, store, [&](const crd::core::Service& service) {
+    services[service_key(service, config)] = ports_on(service, entry.spec());
+  });
   join_entries(ns, labels, entry.spec().ports(), store, config, services);
   return services;
 }

@@ -48,6 +48,18 @@ void Store::index_hosts(const objects::Key& key, bool add) {
   }
 }
 
+void Store::index_selector(const objects::Key& key) {
+  if (key.kind == "Service") {
+    const auto* service = services.find(key.ns, key.name);
+    if (service == nullptr) return services_by_label.erase(key.ns, key.name);
+    services_by_label.put(key.ns, key.name, service->spec().selector());
+  } else if (key.kind == "AuthorizationPolicy") {
+    const auto* policy = policies.find(key.ns, key.name);
+    if (policy == nullptr) return policies_by_label.erase(key.ns, key.name);
+    policies_by_label.put(key.ns, key.name, policy->spec().selector().matchlabels());
+  }
+}
+
 void Store::put(const objects::Key& key, const std::shared_ptr<const objects::Object>& object) {
   if (key.kind == "ConfigMap" && !objects::is_mesh_config_map(key.name)) return;
   if (key.kind == "ServiceEntry") {
@@ -63,6 +75,7 @@ void Store::put(const objects::Key& key, const std::shared_ptr<const objects::Ob
       put_into(sidecars, "Sidecar", key, object) ||
       put_into(policies, "AuthorizationPolicy", key, object) ||
       put_into(peers, "PeerAuthentication", key, object);
+  index_selector(key);
 }
 
 }  // namespace weft::compile

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "agent/compile/selector_index.h"
 #include "agent/objects/object.h"
 #include "proto/crd/core.pb.h"
 #include "proto/crd/networking.pb.h"
@@ -69,12 +70,15 @@ struct Store {
   Table<crd::networking::Sidecar> sidecars;
   Table<crd::security::AuthorizationPolicy> policies;
   Table<crd::security::PeerAuthentication> peers;
+  SelectorIndex services_by_label;
+  SelectorIndex policies_by_label;
 
   // Null: removed. Kinds that are not kept here are ignored.
   void put(const objects::Key& key, const std::shared_ptr<const objects::Object>& object);
 
  private:
   void index_hosts(const objects::Key& key, bool add);
+  void index_selector(const objects::Key& key);
 };
 
 }  // namespace weft::compile
