@@ -289,6 +289,7 @@ void Enroller::retry_later(Entry& entry, const Error& error) {
         .field("pod", entry.facts.ns + "/" + entry.facts.name)
         .field("error", text)
         .say("trying again");
+    if (entry.present && !entry.held) tasks_.spawn(warn(entry.facts, text));
   }
   entry.failure = text;
   entry.failure_code = error.code;
@@ -297,6 +298,16 @@ void Enroller::retry_later(Entry& entry, const Error& error) {
     entries_.at(uid)->retry = 0;
     kick(uid);
   });
+}
+
+// On the pod itself, where its owner looks. Once a reason: what fails again the same way is no
+// news.
+runtime::Task<void> Enroller::warn(PodFacts facts, std::string text) {
+  const Result<void> told =
+      co_await source_.warn_about_pod(facts.ns, facts.name, facts.uid, "NotCaptured",
+                                      "the mesh cannot capture this pod, and tries again: " + text);
+  if (told) co_return;
+  log::warn(kTarget).field("error", told.error().to_string()).say("an event was not written");
 }
 
 // ztunnels.

@@ -131,6 +131,7 @@ class Enroller final : public ZdsServer::Observer, public CniServer::Handler {
   runtime::Task<Result<void>> annotate(Entry& entry, bool enabled);
   runtime::Task<void> wait_until_let_go(Entry& entry);
   void retry_later(Entry& entry, const Error& error);
+  runtime::Task<void> warn(PodFacts facts, std::string text);
   Result<void> check_ztunnel_cgroup(const std::string& cgroup) const;
 
   runtime::Loop& loop_;

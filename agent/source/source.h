@@ -34,6 +34,13 @@ class Source {
   virtual runtime::Task<Result<void>> annotate_pod(std::string ns, std::string name,
                                                    std::string uid, std::string key,
                                                    std::string value) = 0;
+
+  // Tells of trouble with a pod where its owner looks (an Event of type Warning); a folder has no
+  // such place.
+  virtual runtime::Task<Result<void>> warn_about_pod(std::string, std::string, std::string,
+                                                     std::string, std::string) {
+    co_return Result<void>();
+  }
 };
 
 // A folder of manifests (*.yaml, *.yml, *.json; not nested), watched by inotify. Files are read

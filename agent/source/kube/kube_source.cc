@@ -2,6 +2,7 @@
 
 #include "agent/objects/tree.h"
 #include "agent/source/kube/annotate.h"
+#include "agent/source/kube/pod_event.h"
 #include "agent/source/kube/crd_watch.h"
 #include "agent/source/kube/random.h"
 #include "agent/source/kube/reflector.h"
@@ -31,6 +32,11 @@ class Kube final : public KubeSource {
                                   std::string key, std::string value) override {
     return kube::annotate_pod(client_, {std::move(ns), std::move(name), std::move(uid)},
                               std::move(key), std::move(value));
+  }
+  Task<Result<void>> warn_about_pod(std::string ns, std::string name, std::string uid,
+                                    std::string reason, std::string message) override {
+    return kube::warn_about_pod(client_, {std::move(ns), std::move(name), std::move(uid)},
+                                std::move(reason), std::move(message));
   }
   std::optional<WritableObject> writable(const objects::Key& key) const override;
   std::map<std::string, uint64_t> lists() const override;
