@@ -2,8 +2,8 @@
 
 #include "agent/objects/tree.h"
 #include "agent/source/kube/annotate.h"
-#include "agent/source/kube/pod_event.h"
 #include "agent/source/kube/crd_watch.h"
+#include "agent/source/kube/pod_event.h"
 #include "agent/source/kube/random.h"
 #include "agent/source/kube/reflector.h"
 #include "ztunnel/base/log.h"
