@@ -29,7 +29,7 @@ std::string complaint_of(const std::vector<std::string>& args) {
 
 TEST(RunNodeFlags, MissingFlagIsNamed) {
   EXPECT_THAT(complaint_of({"--node", "n"}), HasSubstr("exit 1: weft-agent node: "));
-  EXPECT_THAT(complaint_of({"--node", "n"}), HasSubstr("--objects"));
+  EXPECT_THAT(complaint_of({"--node", "n"}), HasSubstr("--zds-socket"));
 }
 
 class RunNodeTest : public ::testing::Test {
