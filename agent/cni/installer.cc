@@ -1,5 +1,6 @@
 #include "agent/cni/installer.h"
 
+#include "ztunnel/base/file.h"
 #include "ztunnel/base/log.h"
 
 #include <fcntl.h>
@@ -21,54 +22,12 @@ namespace fs = std::filesystem;
 constexpr const char* kTarget = "cni";
 constexpr const char* kProgramName = "weft-cni";
 constexpr mode_t kProgramMode = 0755;
-// Not a name that a runtime reads.
-constexpr const char* kAsideEnding = ".weft-new";
 // For what inotify does not tell: a folder that comes, or was made anew.
 constexpr std::chrono::milliseconds kLookPeriod{5'000};
 constexpr size_t kProgramBytesMax = 64 << 20;
 constexpr size_t kNamesMax = 256;  // a folder of configurations has a handful
 constexpr uint32_t kEvents = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB |
                              IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
-
-Result<std::string> read_file(const std::string& path, size_t bytes_max) {
-  const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return fail_errno(errno, "opening " + path);
-  std::string text;
-  std::array<char, 64 * 1024> piece;
-  while (true) {
-    const ssize_t got = read(file.get(), piece.data(), piece.size());
-    if (got < 0) return fail_errno(errno, "reading " + path);
-    if (got == 0) return text;
-    text.append(piece.data(), static_cast<size_t>(got));
-    if (text.size() > bytes_max) return fail(Code::kLimit, path + " is too long");
-  }
-}
-
-Result<void> write_aside(const std::string& path, std::string_view text, mode_t mode) {
-  const Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
-  if (!file) return fail_errno(errno, "making " + path);
-  while (!text.empty()) {
-    const ssize_t sent = write(file.get(), text.data(), text.size());
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0) return fail_errno(errno, "writing " + path);
-    text.remove_prefix(static_cast<size_t>(sent));
-  }
-  if (fchmod(file.get(), mode) != 0) return fail_errno(errno, "setting the mode of " + path);
-  // A node that loses power must not come back with an empty plugin or configuration.
-  if (fsync(file.get()) != 0) return fail_errno(errno, "writing " + path);
-  return {};
-}
-
-// Whole or not at all, for whoever reads or runs it meanwhile.
-Result<void> replace_file(const std::string& path, std::string_view text, mode_t mode) {
-  const std::string aside = path + kAsideEnding;
-  Result<void> written = write_aside(aside, text, mode);
-  if (written && rename(aside.c_str(), path.c_str()) != 0) {
-    written = fail_errno(errno, "putting " + path + " in place");
-  }
-  if (!written) unlink(aside.c_str());
-  return written;
-}
 
 Result<std::vector<std::string>> names_in(const std::string& folder) {
   std::error_code error;
@@ -80,11 +39,6 @@ Result<std::vector<std::string>> names_in(const std::string& folder) {
   }
   if (error) return fail_errno(error.value(), "reading the folder " + folder);
   return names;
-}
-
-Result<void> remove_file(const std::string& path) {
-  if (unlink(path.c_str()) == 0 || errno == ENOENT) return {};
-  return fail_errno(errno, "removing " + path);
 }
 
 }  // namespace
@@ -159,7 +113,7 @@ Result<std::string> Installer::install() {
   const std::string path = config_.conf_dir + "/" + ours;
   const Result<std::string> present = read_file(path, kConfFileBytesMax);
   if (!present || *present != *chained) {
-    TRY(replace_file(path, *chained, 0600));
+    TRY(replace_file(path, *chained, 0600, Durable::kYes));
     log::info(kTarget)
         .field("file", path)
         .field("behind", primary)
@@ -182,7 +136,7 @@ Result<void> Installer::install_program() {
     installed_program_ = stamp;
     return {};
   }
-  TRY(replace_file(path, program, kProgramMode));
+  TRY(replace_file(path, program, kProgramMode, Durable::kYes));
   log::info(kTarget).field("file", path).say("the weft-cni program was installed");
   return {};
 }

@@ -183,7 +183,7 @@ Result<void> Control::open_ca() {
 Result<void> Control::publish_roots() {
   const std::string roots = parts_->authority->roots_pem();
   if (parts_->cluster) parts_->cluster->set_roots(roots);
-  return identity::replace_file(parts_->options.state_folder + "/" + kRootsFile, roots, 0644);
+  return replace_file(parts_->options.state_folder + "/" + kRootsFile, roots, 0644, Durable::kYes);
 }
 
 }  // namespace weft::control

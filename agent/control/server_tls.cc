@@ -33,7 +33,7 @@ Result<std::unique_ptr<ServerTls>> ServerTls::create(const identity::Authority& 
 
 Result<void> ServerTls::renew() {
   const auto issued = TRY(authority_.issue_server(names_, kLifetime));
-  return identity::replace_file(file_, issued.key_pem + issued.chain_pem, 0600);
+  return replace_file(file_, issued.key_pem + issued.chain_pem, 0600, Durable::kYes);
 }
 
 std::shared_ptr<grpc::ServerCredentials> ServerTls::credentials(

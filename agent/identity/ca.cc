@@ -70,12 +70,12 @@ Result<Root> make_root(const RootFiles& files, const Fd& folder, const std::stri
   root.key = TRY(generate_p256());
   root.certificate = TRY(make_root_certificate(root.key.get(), trust_domain, now));
 
-  TRY(remove_if_there(files.new_key()));
-  TRY(remove_if_there(files.new_certificate()));
+  TRY(remove_file(files.new_key()));
+  TRY(remove_file(files.new_certificate()));
   const std::string key_pem = TRY(private_key_to_pem(root.key.get()));
   const std::string certificate_pem = TRY(certificate_to_pem(root.certificate.get()));
-  TRY(write_new_file(files.new_key(), key_pem, 0600));
-  TRY(write_new_file(files.new_certificate(), certificate_pem, 0644));
+  TRY(write_new_file(files.new_key(), key_pem, 0600, Durable::kYes));
+  TRY(write_new_file(files.new_certificate(), certificate_pem, 0644, Durable::kYes));
   TRY(sync(folder));
   TRY(rename_file(files.new_key(), files.key));
   TRY(rename_file(files.new_certificate(), files.certificate));
@@ -133,8 +133,8 @@ Result<std::unique_ptr<Authority>> Authority::open(const std::string& folder,
   const Fd handle = TRY(open_locked_folder(folder));
   const RootFiles files(folder);
   Root root = TRY(load_or_make_root(files, handle, trust_domain, clock()));
-  TRY(remove_if_there(files.new_key()));
-  TRY(remove_if_there(files.new_certificate()));
+  TRY(remove_file(files.new_key()));
+  TRY(remove_file(files.new_certificate()));
   Issuer issuer;
   issuer.roots_pem = TRY(certificate_to_pem(root.certificate.get()));
   issuer.not_after = TRY(not_after_of(root.certificate.get()));

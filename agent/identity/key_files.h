@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ztunnel/base/fd.h"
+#include "ztunnel/base/file.h"
 #include "ztunnel/base/result.h"
 
 #include <sys/stat.h>
@@ -26,12 +26,7 @@ Result<std::string> read_mounted_file(const std::string& path);
 // Also an error where the group or others may read or write it.
 Result<std::string> read_private_file(const std::string& path);
 
-// Writes a file that must not exist (O_EXCL), through to the disk.
-Result<void> write_new_file(const std::string& path, std::string_view bytes, mode_t mode);
-// Writes it beside its place and renames it there.
-Result<void> replace_file(const std::string& path, std::string_view bytes, mode_t mode);
 Result<void> rename_file(const std::string& from, const std::string& to);
 bool file_exists(const std::string& path);
-Result<void> remove_if_there(const std::string& path);
 
 }  // namespace weft::identity

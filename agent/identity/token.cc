@@ -49,8 +49,8 @@ Result<std::unique_ptr<TokenSigner>> TokenSigner::create_key(const std::string& 
   KeyPtr key = TRY(generate_p256());
   const std::string private_pem = TRY(private_key_to_pem(key.get()));
   const std::string public_pem = TRY(public_key_to_pem(key.get()));
-  TRY(write_new_file(private_key_file, private_pem, 0600));
-  TRY(write_new_file(public_key_file, public_pem, 0644));
+  TRY(write_new_file(private_key_file, private_pem, 0600, Durable::kYes));
+  TRY(write_new_file(public_key_file, public_pem, 0644, Durable::kYes));
   return std::make_unique<JwtSigner>(std::move(key));
 }
 

@@ -1,6 +1,6 @@
 #include "agent/sandbox/files.h"
 
-#include "ztunnel/base/fd.h"
+#include "ztunnel/base/file.h"
 
 #include <fcntl.h>
 #include <sys/mount.h>
@@ -16,18 +16,6 @@
 namespace weft::sandbox {
 
 namespace {
-
-Result<void> write_all(int fd, std::string_view text, const std::string& path) {
-  while (!text.empty()) {
-    const ssize_t wrote = ::write(fd, text.data(), text.size());
-    if (wrote < 0) {
-      if (errno == EINTR) continue;
-      return fail_errno(errno, "writing " + path);
-    }
-    text.remove_prefix(static_cast<size_t>(wrote));
-  }
-  return {};
-}
 
 // /proc/self/mountinfo writes a space as \040 and so on.
 std::string unescape_octal(const std::string& text) {
@@ -49,18 +37,7 @@ std::string unescape_octal(const std::string& text) {
 Result<std::string> read_file(const std::string& path) {
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) return fail_errno(errno, "reading " + path);
-  std::string text;
-  char chunk[16384];
-  while (true) {
-    const ssize_t got = ::read(file.get(), chunk, sizeof chunk);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail_errno(errno, "reading " + path);
-    if (got == 0) return text;
-    text.append(chunk, static_cast<size_t>(got));
-    if (text.size() > kFileBytesMax) {
-      return fail(Code::kLimit, "reading " + path + ": larger than 16 MiB");
-    }
-  }
+  return read_all(file, path, kFileBytesMax);
 }
 
 Result<void> write_file_atomically(const std::string& path, std::string_view text, mode_t mode) {
@@ -70,7 +47,7 @@ Result<void> write_file_atomically(const std::string& path, std::string_view tex
   {
     const Fd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
     if (!file) return fail_errno(errno, "writing " + beside);
-    TRY(write_all(file.get(), text, beside));
+    TRY(write_all(file, beside, text));
   }
   if (::rename(beside.c_str(), path.c_str()) != 0) {
     const int why = errno;
@@ -83,7 +60,7 @@ Result<void> write_file_atomically(const std::string& path, std::string_view tex
 Result<void> write_control_file(const std::string& path, std::string_view text) {
   const Fd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!file) return fail_errno(errno, "writing " + path);
-  return write_all(file.get(), text, path);
+  return write_all(file, path, text);
 }
 
 Result<void> make_folders(const std::string& path, mode_t mode) {

@@ -14,9 +14,6 @@ TOTAL = 15_000
 # Twice this, at two ports of the pod for each, is more than there are.
 TOTAL_OUT = 8_000
 TOTAL_PLAIN = 6_000
-# What takes a worker with its share of a core some seconds.
-RUSH = 800
-POUR_MIB = 8
 AT_ONCE = 4_000
 
 
@@ -120,81 +117,6 @@ class HotPod(Suite):
 class HotPodOnEpoll(HotPod):
     tag = "hotepoll"
     ztunnel_flags = "workers=2,backend=epoll"
-
-
-# Of a core, for each worker of the ztunnel that is measured: so little that on two cores, with clients and servers
-# beside it, nobody but the worker itself is in its way. What else runs on the machine comes after all of them.
-QUOTA_US = 1_000
-PERIOD_US = 40_000
-SHARES_MAX = 262_144
-CPU_GROUPS = pathlib.Path("/sys/fs/cgroup/cpu")
-FIRST = ["nice", "-n", "-19"]
-
-
-class SecondWorker(harness.unittest.TestCase):
-    """Two workers carry at least 1.7 times as much of one pod's traffic as one does. Each of them gets the same small
-    share of a core, and has more to do than that allows."""
-
-    objects = [mesh_namespace("mesh"), *(account(name, "mesh") for name in ("s1", "s2", "c1")),
-               client("c1", "mesh", "node-1"),
-               *(pod(name, "mesh", [*FIRST, PYTHON, "-u", CROWD, "serve", PORT], node, probe=PORT)
-                 for name, node in (("s1", "node-1"), ("s2", "node-2")))]
-
-    def setUp(self):
-        if not (CPU_GROUPS / "cpu.shares").exists():
-            self.skipTest("needs the cpu controller of cgroup v1, which bounds single threads")
-
-    def bound(self, box, node, workers, load):
-        """Finds the workers by who is busy, and bounds each; their groups."""
-        pid = box.state(f"{node}-ztunnel")[1]
-        before = cpu_by_thread(pid)
-        load()
-        ran = cpu_by_thread(pid)
-        busiest = sorted(ran, key=lambda thread: before.get(thread, 0) - ran[thread])
-        groups = []
-        for number, thread in enumerate(busiest[:workers]):
-            groups.append(CPU_GROUPS / f"weft-{box.name}-{node}-{number}")
-            groups[-1].mkdir()
-            for what, value in (("cpu.cfs_period_us", PERIOD_US), ("cpu.cfs_quota_us", QUOTA_US),
-                                ("cpu.shares", SHARES_MAX), ("tasks", thread)):
-                (groups[-1] / what).write_text(str(value))
-        return groups
-
-    @staticmethod
-    def remove(groups):
-        def removed():
-            while groups:
-                groups[-1].rmdir()
-                groups.pop()
-            return True
-        eventually(removed)
-
-    def rates(self, workers):
-        """Connections a second of a pod that calls on its own node, MiB a second of one that is called from another."""
-        box = harness.Sandbox(f"two{workers}")
-        groups = []
-        def run(what, target, *args):
-            done = box.exec("c1", *FIRST, PYTHON, CROWD, what, box.ip(target, "mesh"), PORT, *args, timeout=100)
-            self.assertEqual(done.returncode, 0, done.stderr)
-            return json.loads(done.stdout)
-        try:
-            box.up(self.objects, ztunnel_flags=f"workers={workers}")
-            groups += self.bound(box, "node-1", workers, lambda: run("rush", "s1", 300, 16))
-            rush = run("rush", "s1", RUSH, 64)
-            self.assertEqual(rush["failed"], {})
-            groups += self.bound(box, "node-2", workers, lambda: run("rush", "s2", 300, 16))
-            return {"connections, outbound": RUSH / rush["seconds"],
-                    "MiB, inbound": 8 * POUR_MIB / run("pour", "s2", 8, POUR_MIB)}
-        finally:
-            box.down()
-            self.remove(groups)
-
-    def test_is_worth_it(self):
-        one, two = self.rates(1), self.rates(2)
-        for what, rate in one.items():
-            print(f"{what}: {rate:.1f} a second with one worker, {two[what]:.1f} with two", file=sys.stderr)
-        for what, rate in one.items():
-            self.assertGreaterEqual(two[what] / rate, 1.7, what)
 
 
 if __name__ == "__main__":

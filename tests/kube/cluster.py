@@ -229,6 +229,16 @@ class Cluster:
         eventually(lambda: self.kubectl("get", "serviceaccount", account, "-n", namespace, check=False).returncode
                    == 0, what=f"account {namespace}/{account}")
 
+    def wait_kinds(self):
+        """Until what kubectl finds out about the cluster has every kind of its CRDs: some moments after each is
+        Established."""
+        self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+
+        def served():
+            known = set(self.kubectl("api-resources", "-o", "name").split())
+            return all(crd["metadata"]["name"] in known for crd in self.get("crd")["items"])
+        eventually(served, what="kinds of the CRDs in discovery")
+
     def compact(self):
         """Compacts etcd to its newest revision. The API server's own watch cache stays: a watch is told
         410 only when that begins anew, by api_server.stop() and start(). Returns the revision."""

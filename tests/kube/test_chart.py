@@ -202,6 +202,7 @@ class Installed(ChartTest):
 class LifeCycle(ChartTest):
     def test_upgrade_rollback_uninstall(self):
         self.install()
+        self.cluster.wait_kinds()
         self.cluster.kubectl("apply", "-n", "default", "-f", HERE / "crds/good/security.yaml")
         self.install("control.replicas=3", "meshConfig.outboundTrafficPolicy.mode=REGISTRY_ONLY", verb="upgrade")
 

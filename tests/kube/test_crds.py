@@ -137,7 +137,7 @@ class Crds(unittest.TestCase):
         cls.cluster = Cluster().__enter__()
         cls.addClassCleanup(cls.cluster.close)
         cls.applied = cls.cluster.kubectl("apply", "--server-side", "-f", CRDS, check=False)
-        cls.cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+        cls.cluster.wait_kinds()
 
     def path(self, kind, version=None):
         plural, group, versions = KINDS[kind]

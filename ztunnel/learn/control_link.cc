@@ -1,5 +1,6 @@
 #include "ztunnel/learn/control_link.h"
 
+#include "ztunnel/base/file.h"
 #include "ztunnel/runtime/socket.h"
 #include "ztunnel/tls/tls_stream.h"
 
@@ -17,7 +18,6 @@ using runtime::Task;
 
 constexpr std::chrono::milliseconds kConnectTimeout{5'000};     // as Istio's ztunnel
 constexpr std::chrono::milliseconds kHandshakeTimeout{10'000};  // TLS, then HTTP/2
-constexpr size_t kSmallFileBytesMax = 1024 * 1024;              // a bundle of roots, at most
 
 class ControlLink final : public ChannelSource {
  public:
@@ -92,28 +92,6 @@ class ControlLink final : public ChannelSource {
 
 std::unique_ptr<ChannelSource> make_control_link(runtime::Loop& loop, ControlTarget target) {
   return std::make_unique<ControlLink>(loop, std::move(target));
-}
-
-Result<std::string> read_small_file(const std::string& path) {
-  const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return fail_errno(errno, "opening " + path);
-  std::string text;
-  while (true) {
-    char piece[4096];
-    const ssize_t got = read(file.get(), piece, sizeof piece);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail_errno(errno, "reading " + path);
-    if (got == 0) break;
-    text.append(piece, static_cast<size_t>(got));
-    if (text.size() > kSmallFileBytesMax) {
-      return fail(Code::kLimit,
-                  path + " has more than " + std::to_string(kSmallFileBytesMax) + " bytes");
-    }
-  }
-  const size_t end = text.find_last_not_of(" \t\r\n");
-  text.resize(end == std::string::npos ? 0 : end + 1);
-  if (text.empty()) return fail(Code::kInvalid, path + " is empty");
-  return text;
 }
 
 }  // namespace weft::learn

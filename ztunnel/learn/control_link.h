@@ -31,7 +31,4 @@ struct ControlTarget {
 // HTTP/2 over TLS over TCP.
 std::unique_ptr<ChannelSource> make_control_link(runtime::Loop& loop, ControlTarget target);
 
-// A file that must be small; without white space at its end. For tokens and roots.
-Result<std::string> read_small_file(const std::string& path);
-
 }  // namespace weft::learn

@@ -1,34 +1,13 @@
 #include "ztunnel/learn/crl_watch.h"
 
-#include "ztunnel/base/fd.h"
+#include "ztunnel/base/file.h"
 #include "ztunnel/base/log.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 
 namespace weft::learn {
-namespace {
-
-Result<std::string> read_all(const std::string& path) {
-  const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return fail_errno(errno, "opening " + path);
-  std::string bytes;
-  char piece[64 * 1024];
-  while (true) {
-    const ssize_t got = read(file.get(), piece, sizeof piece);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail_errno(errno, "reading " + path);
-    if (got == 0) return bytes;
-    bytes.append(piece, static_cast<size_t>(got));
-    if (bytes.size() > tls::RevocationList::kBytesMax) return bytes;  // parse() says what is wrong
-  }
-}
-
-}  // namespace
-
 Result<CrlWatch::Stamp> CrlWatch::stamp() const {
   struct stat status{};
   if (stat(file_.c_str(), &status) != 0) return fail_errno(errno, file_);
@@ -42,7 +21,7 @@ Result<CrlWatch::Stamp> CrlWatch::stamp() const {
 Result<void> CrlWatch::load() {
   if (file_.empty()) return {};
   seen_ = TRY(stamp());
-  const std::string bytes = TRY(read_all(file_));
+  const std::string bytes = TRY(read_file(file_, tls::RevocationList::kBytesMax));
   auto list = tls::RevocationList::parse(bytes);
   if (!list) return Fail(std::move(list.error()).in(file_));
   for (const std::string& issuer : (*list)->stale()) {

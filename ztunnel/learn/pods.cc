@@ -31,8 +31,7 @@ bool is_same_pod(const Pod& one, const Pod& other) {
 // A redirected pod's are our own, and stay as they are while the pod does.
 bool has_same_listeners(const Pod& one, const Pod& other) {
   if (one.redirected && other.redirected) return true;
-  return one.answers_dns == other.answers_dns &&
-         one.peer_port_by_mark == other.peer_port_by_mark &&
+  return one.answers_dns == other.answers_dns && one.peer_port_by_mark == other.peer_port_by_mark &&
          std::ranges::equal(one.listeners, other.listeners, [](const Fd& a, const Fd& b) {
            return a && b ? is_same_file(a, b) : !a && !b;
          });

@@ -1,5 +1,6 @@
 #include "ztunnel/learn/roots_watch.h"
 
+#include "ztunnel/base/file.h"
 #include "ztunnel/base/log.h"
 #include "ztunnel/learn/control_link.h"
 #include "ztunnel/tls/credentials.h"

@@ -1,5 +1,6 @@
 #include "ztunnel/learn/snapshot.h"
 
+#include "ztunnel/base/file.h"
 #include "ztunnel/base/log.h"
 
 #include <arpa/inet.h>
@@ -65,38 +66,6 @@ class BasePieces {
   int type_ = 0;
   size_t at_ = 0;
 };
-
-Result<std::string> read_file(const std::string& path, size_t bytes_max) {
-  const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return fail_errno(errno, "opening " + path);
-  struct stat status{};
-  if (fstat(file.get(), &status) != 0) return fail_errno(errno, "reading " + path);
-  if (!S_ISREG(status.st_mode) || static_cast<uint64_t>(status.st_size) > bytes_max) {
-    return fail(Code::kInvalid,
-                path + " is not a file of at most " + std::to_string(bytes_max) + " bytes");
-  }
-  std::string bytes(static_cast<size_t>(status.st_size), '\0');
-  size_t have = 0;
-  while (have < bytes.size()) {
-    const ssize_t got = read(file.get(), bytes.data() + have, bytes.size() - have);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail_errno(errno, "reading " + path);
-    if (got == 0) break;
-    have += static_cast<size_t>(got);
-  }
-  bytes.resize(have);
-  return bytes;
-}
-
-Result<void> write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return fail_errno(errno, "writing");
-    bytes.remove_prefix(static_cast<size_t>(written));
-  }
-  return {};
-}
 
 // What writers that were killed left beside the file.
 void remove_leftovers(const std::string& path) {
@@ -244,7 +213,7 @@ void SnapshotKeeper::append(const DeltaResponse& response) {
     return give_up(Error(Code::kLimit, "the configuration and its changes are larger than " +
                                            std::to_string(kSnapshotBytesMax) + " bytes"));
   }
-  if (const Result<void> written = write_all(file_.get(), record); !written) {
+  if (const Result<void> written = write_all(file_, path_, record); !written) {
     return give_up(written.error());
   }
   log_bytes_ += record.size();
@@ -340,15 +309,16 @@ runtime::Task<Result<void>> SnapshotKeeper::try_base() {
   std::string beside = path_ + ".tmp.XXXXXX";
   Fd file(mkostemp(beside.data(), O_CLOEXEC));
   if (!file) co_return fail_errno(errno, "making " + beside);
-  Result<void> written = write_all(file.get(), kMagic);
+  // By the path that stays the same: a failure that repeats is told once.
+  Result<void> written = write_all(file, path_, kMagic);
   base_bytes_ = kMagic.size();
   BasePieces pieces(content);
   for (auto piece = pieces.next(); written && piece; piece = pieces.next()) {
-    written = write_all(file.get(), *piece);
+    written = write_all(file, path_, *piece);
     base_bytes_ += piece->size();
     co_await loop_.sleep(std::chrono::milliseconds(0));
   }
-  if (written) written = write_all(file.get(), encode_record(kBaseEnd, "") + appended_);
+  if (written) written = write_all(file, path_, encode_record(kBaseEnd, "") + appended_);
   if (written && file_ && !is_in_place() && taken_over_) {
     unlink(beside.c_str());
     co_return Result<void>{};

@@ -1,7 +1,8 @@
 #include "agent/control/kube/cluster.h"
 
+#include "agent/source/kube/random.h"
+
 #include <algorithm>
-#include <random>
 
 namespace weft::control::kube {
 
@@ -23,11 +24,6 @@ std::vector<source::kube::Resource> resources(const compile::MeshConfig& mesh) {
   return all;
 }
 
-double random_fraction() {
-  static std::mt19937_64 engine{std::random_device{}()};
-  return std::uniform_real_distribution<double>(0.0, 1.0)(engine);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Cluster>> Cluster::open(runtime::Loop& loop, const ClusterOptions& options,
@@ -47,7 +43,7 @@ Cluster::Cluster(std::unique_ptr<CountingClient> client, const ClusterOptions& o
       reviewer_(std::make_shared<TokenReviewer>(*client_, options.node_proxies)),
       election_(
           *client_, {options.ns, kLease, options.replica}, [this](bool leads) { lead(leads); },
-          random_fraction),
+          source::kube::random_part),
       root_(*client_,
             {.ns = options.ns,
              .brought = options.ca_secret,

@@ -1,6 +1,6 @@
 #include "agent/source/kube/config.h"
 
-#include "agent/source/kube/small_file.h"
+#include "ztunnel/base/file.h"
 #include "ztunnel/base/ip.h"
 
 #include <charconv>

@@ -2,8 +2,8 @@
 
 #include "agent/objects/names.h"
 #include "agent/objects/tree.h"
-#include "agent/source/kube/small_file.h"
 #include "ztunnel/base/fd.h"
+#include "ztunnel/base/file.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -1,7 +1,7 @@
 #include "agent/objects/tree.h"
 #include "agent/source/kube/base64.h"
 #include "agent/source/kube/config.h"
-#include "agent/source/kube/small_file.h"
+#include "ztunnel/base/file.h"
 #include "ztunnel/base/ip.h"
 
 #include <charconv>

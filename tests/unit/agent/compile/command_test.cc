@@ -101,7 +101,7 @@ TEST_F(CompileCommand, Usage) {
   EXPECT_EQ(run({}), 1);
   EXPECT_THAT(err_.str(), HasSubstr("missing flag -f, --filename DIR|FILE"));
   EXPECT_EQ(run({"-f", folder_ + "/nothing.yaml"}), 1);
-  EXPECT_EQ(err_.str(), folder_ + "/nothing.yaml: No such file or directory\n");
+  EXPECT_EQ(err_.str(), "opening " + folder_ + "/nothing.yaml: No such file or directory\n");
   EXPECT_EQ(run({"-f", folder_}), 1);
   EXPECT_EQ(err_.str(), folder_ + ": no *.yaml, *.yml or *.json in it\n");
   EXPECT_EQ(run({"-f", write("a.yaml", kPolicy), "-o", "xml"}), 1);
