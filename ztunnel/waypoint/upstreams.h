@@ -1,0 +1,81 @@
+#pragma once
+
+#include "proto/route.pb.h"
+#include "ztunnel/base/ip.h"
+#include "ztunnel/base/spiffe_id.h"
+#include "ztunnel/http/exchange.h"
+#include "ztunnel/runtime/loop.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+// The seam between one request (proxy.h) and where it is sent. The proxy asks for a Try; a Try is
+// one exchange with one endpoint, and tells how it went when it is let go.
+
+namespace weft::waypoint {
+
+// Envoy's response flags, as access logs and metrics have them.
+enum class Flag : uint8_t {
+  kNone,
+  kNoRoute,             // NR
+  kNoHealthyUpstream,   // UH
+  kUpstreamFailure,     // UF: could not connect
+  kUpstreamOverflow,    // UO: a limit of the destination
+  kRetryLimit,          // URX
+  kUpstreamTimeout,     // UT
+  kUpstreamReset,       // UR
+  kUpstreamConnection,  // UC: the connection ended
+  kUpstreamProtocol,    // UPE
+  kDownstreamGone,      // DC
+  kDownstreamProtocol,  // DPE
+  kDelayInjected,       // DI
+  kFaultInjected,       // FI
+  kNoCluster,           // NC: a destination without a host
+  kRefused,             // UAEX
+};
+
+struct Failure {
+  Error error;
+  Flag flag = Flag::kUpstreamFailure;
+  bool overflow = false;  // x-envoy-overloaded
+};
+
+// What balancing may look at.
+struct Chooser {
+  uint64_t hash = 0;  // of what the policy hashes on
+  bool has_hash = false;
+  const std::vector<std::string>* avoid = nullptr;  // endpoints that were tried: "ip:port"
+  SocketAddress original{};                         // PASSTHROUGH: where the client wanted to go
+};
+
+class Try {
+ public:
+  virtual ~Try() =
+      default;  // gives the connection back, or ends it where the exchange is not whole
+  virtual http::ClientExchange& exchange() = 0;
+  virtual const std::string& endpoint() const = 0;  // "ip:port"
+  virtual bool is_reused() const = 0;  // of a connection that served before: it may have just ended
+  // How it went, for ejection: a status, or 0 where no answer came.
+  virtual void answered(int status) = 0;
+};
+
+// One worker's clusters.
+class Upstreams {
+ public:
+  virtual ~Upstreams() = default;
+  // An endpoint is chosen, a connection taken or made (HBONE where the endpoint has it, with the
+  // waypoint's identity), limits are counted. Waits at most for connect_timeout.
+  virtual runtime::Task<std::expected<std::unique_ptr<Try>, Failure>> begin(
+      weft::route::Destination destination, http::Version client_version, Chooser chooser) = 0;
+  // The policy that begin() will follow, for what the proxy itself must know (what to hash on, how
+  // many retries). Never null; good until the next turn of the loop.
+  virtual const weft::route::Traffic& traffic_of(const weft::route::Destination& destination) = 0;
+  // Whether one more retry may run now; each that does is given back.
+  virtual bool take_retry(const weft::route::Destination& destination) = 0;
+  virtual void give_retry(const weft::route::Destination& destination) = 0;
+};
+
+}  // namespace weft::waypoint
