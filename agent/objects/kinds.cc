@@ -4,6 +4,7 @@
 #include "proto/crd/core.pb.h"
 #include "proto/crd/envoy_filter.pb.h"
 #include "proto/crd/extensions.pb.h"
+#include "proto/crd/gateway_api.pb.h"
 #include "proto/crd/networking.pb.h"
 #include "proto/crd/opaque.pb.h"
 #include "proto/crd/rules.pb.h"
@@ -24,16 +25,13 @@ void typed(const google::protobuf::Message& message, Report& report) {
   check(static_cast<const Message&>(message), report);
 }
 
-template <class Message, void (*check)(const Message&, Report&)>
+template <class Message, void (*check)(const Message&, Report&) = nullptr>
 Kind read_kind(std::string_view name, std::string_view group, Versions versions,
                bool namespaced = true) {
-  return {name,
-          group,
-          std::move(versions),
-          namespaced,
-          &Message::default_instance(),
-          &typed<Message, check>,
-          name};
+  Kind kind{name,    group, std::move(versions), namespaced, &Message::default_instance(),
+            nullptr, name};
+  if constexpr (check != nullptr) kind.validate = &typed<Message, check>;
+  return kind;
 }
 
 // A kind of a CRD: what it is called stands beside its message. Without a check the fields' types
@@ -99,8 +97,10 @@ void add_istio(std::vector<Kind>& all) {
 }
 
 void add_gateway_api(std::vector<Kind>& all) {
-  all.push_back(opaque_kind("Gateway", kGatewayApi, {"v1", "v1beta1"}));
-  all.push_back(opaque_kind("GatewayClass", kGatewayApi, {"v1", "v1beta1"}, false));
+  namespace api = crd::gateway_api;
+  all.push_back(read_kind<api::Gateway>("Gateway", kGatewayApi, {"v1", "v1beta1"}));
+  all.push_back(
+      read_kind<api::GatewayClass>("GatewayClass", kGatewayApi, {"v1", "v1beta1"}, false));
   all.push_back(opaque_kind("HTTPRoute", kGatewayApi, {"v1", "v1beta1"}));
   all.push_back(opaque_kind("GRPCRoute", kGatewayApi, {"v1", "v1alpha2"}));
   all.push_back(opaque_kind("TLSRoute", kGatewayApi, {"v1", "v1alpha3", "v1alpha2"}));

@@ -94,7 +94,9 @@ std::vector<Resource> control_resources(const std::string& root_namespace) {
   all.push_back(noticed(kNetworking, "envoyfilters", "EnvoyFilter"));
   all.push_back(noticed("telemetry.istio.io", "telemetries", "Telemetry"));
   all.push_back(noticed("extensions.istio.io", "wasmplugins", "WasmPlugin"));
-  all.push_back(noticed(kGatewayApi, "gateways", "Gateway"));
+  all.push_back(crd(kGatewayApi, "gateways", "Gateway"));
+  all.push_back(crd(kGatewayApi, "gatewayclasses", "GatewayClass"));
+  all.back().namespaced = false;
   all.push_back(noticed(kGatewayApi, "httproutes", "HTTPRoute"));
   all.push_back(noticed(kGatewayApi, "grpcroutes", "GRPCRoute"));
   return all;

@@ -3,6 +3,7 @@
 #include "agent/objects/kinds.h"
 #include "agent/objects/names.h"
 #include "agent/objects/reader.h"
+#include "proto/crd/gateway_api.pb.h"
 #include "proto/crd/networking.pb.h"
 #include "proto/crd/opaque.pb.h"
 #include "proto/crd/security.pb.h"
@@ -144,11 +145,15 @@ TEST(Objects, KindsOfTwoGroupsHaveTwoKeys) {
   const auto istio =
       one("apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: a}\n");
   const auto api =
-      one("apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: a}\n");
+      one("apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: a}\n"
+          "spec:\n  gatewayClassName: istio-waypoint\n  other: of a newer version\n"
+          "  listeners: [{name: mesh, port: 15008, protocol: HBONE}]\n");
   ASSERT_TRUE(istio && api);
   EXPECT_EQ(istio->kind(), "Gateway");
   EXPECT_NE(istio->key(), api->key());
   EXPECT_NE(istio->as<crd::networking::Gateway>(), nullptr);
+  ASSERT_NE(api->as<crd::gateway_api::Gateway>(), nullptr);
+  EXPECT_EQ(api->as<crd::gateway_api::Gateway>()->spec().listeners(0).port(), 15008U);
 }
 
 TEST(Objects, EveryKnownKindLoads) {
