@@ -44,6 +44,12 @@ class ContainerRunner {
   void read_probes();
   void began();  // the program has been started
   runtime::Task<Result<void>> ask_kubelet(Probe probe);
+  // Which start of the container a probe watches, and how often in a row it failed.
+  struct Watched {
+    int start = 0;
+    int failures = 0;
+  };
+  runtime::Task<std::optional<Result<void>>> ask_started(Probe probe, Watched& watched);
   runtime::Task<void> watch_startup(Probe probe);
   runtime::Task<void> watch_liveness(Probe probe);
   runtime::Task<void> watch_readiness(Probe probe);

@@ -69,45 +69,41 @@ runtime::Task<void> ContainerRunner::watch_startup(Probe probe) {
   }
 }
 
+// What a probe of the container that runs now says; nothing where none runs, or another one by
+// then.
+runtime::Task<std::optional<Result<void>>> ContainerRunner::ask_started(Probe probe,
+                                                                        Watched& watched) {
+  if (std::exchange(watched.start, starts_) != starts_) {
+    watched.failures = 0;
+    co_await pod_.pause(probe.initial_delay);
+  }
+  if (!running_ || !started_up_) co_return std::nullopt;
+  const Result<void> passed = co_await ask_kubelet(probe);
+  watched.failures = passed ? 0 : watched.failures + 1;
+  if (!running_ || watched.start != starts_) co_return std::nullopt;
+  co_return passed;
+}
+
 runtime::Task<void> ContainerRunner::watch_liveness(Probe probe) {
-  int start = 0;
-  int failures = 0;
+  Watched watched;
   while (!pod_.leaving() && !ended_) {
-    if (std::exchange(start, starts_) != starts_) {
-      failures = 0;
-      co_await pod_.pause(probe.initial_delay);
-    }
-    if (running_ && started_up_) {
-      const Result<void> passed = co_await ask_kubelet(probe);
-      failures = passed ? 0 : failures + 1;
-      const bool is_same = running_ && start == starts_;
-      if (is_same && failures >= probe.failure_threshold) {
-        kill_for("liveness", passed.error());
-        failures = 0;
-      }
+    const auto passed = co_await ask_started(probe, watched);
+    if (passed && watched.failures >= probe.failure_threshold) {
+      kill_for("liveness", passed->error());
+      watched.failures = 0;
     }
     co_await pod_.pause(running_ && started_up_ ? probe.period : kUnreadyPeriod);
   }
 }
 
 runtime::Task<void> ContainerRunner::watch_readiness(Probe probe) {
-  int start = 0;
-  int failures = 0;
+  Watched watched;
   while (!pod_.leaving() && !ended_) {
-    if (std::exchange(start, starts_) != starts_) {
-      failures = 0;
-      co_await pod_.pause(probe.initial_delay);
-    }
-    if (running_ && started_up_) {
-      const Result<void> passed = co_await ask_kubelet(probe);
-      failures = passed ? 0 : failures + 1;
-      if (running_ && start == starts_) {
-        if (passed) {
-          set_ready(true, "");
-        } else if (!probed_ready_ || failures >= probe.failure_threshold) {
-          set_ready(false, passed.error().to_string());
-        }
-      }
+    const auto passed = co_await ask_started(probe, watched);
+    if (passed && *passed) {
+      set_ready(true, "");
+    } else if (passed && (!probed_ready_ || watched.failures >= probe.failure_threshold)) {
+      set_ready(false, passed->error().to_string());
     }
     co_await pod_.pause(is_ready() ? probe.period : kUnreadyPeriod);
   }

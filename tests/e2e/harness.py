@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -240,6 +241,47 @@ class Sandbox:
         return int(restarts), int(pid), state
 
 
+class Conversation:
+    """An open connection from a pod to peer.py's port 7001, which says back what it is told."""
+
+    def __init__(self, box, source, target, port=7001, ns="mesh"):
+        self.process = box.start_peer(source, "converse", target, port, ns=ns)
+        opened = self.process.stdout.readline()
+        if opened != "open\n":
+            self.process.kill()
+            raise AssertionError(f"{source} does not reach {target}:{port}: {self.process.communicate()}")
+
+    def say(self, word):
+        """What comes back; "" or "ended" where the connection has ended."""
+        try:
+            self.process.stdin.write(word + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return ""
+        return self.process.stdout.readline().rstrip("\n")
+
+    def goes_on(self, word="still here"):
+        said = self.say(word)
+        assert said == word, f"said {word!r}, heard {said!r}"
+
+    def has_ended(self):
+        return self.say("more") in ("ended", "")
+
+    def end(self):
+        """Ends it in good order; the client's exit status."""
+        self.process.stdin.close()
+        return self.process.wait(10)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            try:
+                stream.close()
+            except BrokenPipeError:
+                pass
+
+
 def runs(pid):
     """Whether a process is there and not merely waiting to be reaped."""
     try:
@@ -288,6 +330,30 @@ class Suite(unittest.TestCase):
         for file in sorted((cls.box.run / "logs").glob("*.log")):
             lines = file.read_text(errors="replace").splitlines()[-15:]
             print(f"--- {file.name}", *lines, sep="\n", file=sys.stderr)
+
+    def converse(self, source, target, port=7001, ns="mesh"):
+        """A Conversation, closed with the test."""
+        talk = Conversation(self.box, source, target, port, ns)
+        self.addCleanup(talk.close)
+        return talk
+
+    def in_background(self, call):
+        """Runs call(), whose answer is a dictionary, in a thread; call the result for that."""
+        found = {}
+
+        def run():
+            try:
+                found.update(call())
+            except Exception as problem:
+                found["problem"] = problem
+        thread = threading.Thread(target=run)
+        thread.start()
+
+        def result():
+            thread.join()
+            self.assertNotIn("problem", found)
+            return found
+        return result
 
     def run(self, result=None):
         before = len(result.failures) + len(result.errors)

@@ -34,18 +34,9 @@ class Admin(Suite):
                 return entry["connections"]["inbound"], entry["connections"]["outbound"]
         self.fail(f"{pod} is not in {done.stdout}")
 
-    def converse(self, target, port=7001):
-        talk = self.box.start_peer("c1", "converse", target, port)
-        self.addCleanup(end, talk)
-        self.assertEqual(talk.stdout.readline(), "open\n")
-        talk.stdin.write("hello\n")
-        talk.stdin.flush()
-        self.assertEqual(talk.stdout.readline(), "hello\n")
-        return talk
-
     def test_connections_are_listed_while_they_are_open(self):
         own, vip = self.box.ip("c1", "mesh"), self.box.get("service", "s2", "mesh")["spec"]["clusterIP"]
-        talks = [self.converse(target) for target in ("s1", "s2", self.box.ip("outside", "plain"))]
+        talks = [self.converse("c1", target) for target in ("s1", "s2", self.box.ip("outside", "plain"))]
         _, outbound = self.connections("node-1", "c1")
         by_target = {one["actualDst"]: one for one in outbound}
         s1, s2, outside = (self.box.ip(*pod) for pod in (("s1", "mesh"), ("s2", "mesh"), ("outside", "plain")))
@@ -61,7 +52,7 @@ class Admin(Suite):
         table = self.config("connections", "--node", "node-1").stdout
         self.assertRegex(table, rf"c1\.mesh +Outbound +{own}:\d+ +{s2}:15008 +{vip}:7001 +HBONE")
         for talk in talks:
-            talk.stdin.close()
+            talk.end()
         eventually(lambda: self.connections("node-1", "c1")[1] == [] and self.connections("node-2", "s2")[0] == [])
 
     def test_every_section_as_table_and_json(self):
@@ -84,7 +75,8 @@ class Admin(Suite):
 
     def test_cpu_profile(self):
         load = self.box.start_peer("c1", "echo_for", "s2", 7001, 4)
-        self.addCleanup(end, load)
+        self.addCleanup(load.communicate)
+        self.addCleanup(load.kill)
         profile = self.admin("node-1", "/debug/pprof/profile?seconds=2&frequency=500")
         if profile.endswith(b"\n501"):
             self.skipTest(profile.decode())
@@ -130,13 +122,6 @@ class Admin(Suite):
         for line in (eventually(lambda: self.last_line("node-1", "no healthy upstream")),):
             self.assertIn("\twarn\taccess\tconnection failed ", line)
             self.assertEqual([key for key in harness.parse_access(line) if key != "level"], EARLY_KEYS)
-
-
-def end(talk):
-    talk.kill()
-    talk.wait()
-    for stream in (talk.stdin, talk.stdout, talk.stderr):
-        stream.close()
 
 
 if __name__ == "__main__":

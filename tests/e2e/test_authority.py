@@ -50,24 +50,18 @@ class Rotation(Suite):
 
     def test_every_phase_under_load(self):
         self.assertEqual(self.box.curl("c1", "http://s2/"), "hello from s2\n")
-        talk = self.box.start_peer("c1", "converse", "s2", 7001)
+        talk = self.converse("c1", "s2")
         hammer = self.box.start_peer("c1", "hammer", "s2", 7001)
-        for one in (talk, hammer):
-            self.addCleanup(one.kill)
-            self.assertEqual(one.stdout.readline(), "open\n")
+        self.addCleanup(hammer.kill)
+        self.assertEqual(hammer.stdout.readline(), "open\n")
 
-        def still_talks(line):
-            talk.stdin.write(line + "\n")
-            talk.stdin.flush()
-            self.assertEqual(talk.stdout.readline(), line + "\n")
-
-        still_talks("before")
+        talk.goes_on("before")
         self.phase(self.old, [self.old, self.new])
-        still_talks("both are trusted")
+        talk.goes_on("both are trusted")
         self.phase(self.new, [self.old, self.new])
-        still_talks("the new one signs")
+        talk.goes_on("the new one signs")
         self.phase(self.new, [self.new])
-        still_talks("the old one is gone")
+        talk.goes_on("the old one is gone")
         # Everything goes on under the new root alone, also what talks to control.
         self.box.apply(account("late", "mesh"), client("late", "mesh", "node-2"))
         self.box.weft("wait", "--timeout", 60, timeout=90)
@@ -77,8 +71,7 @@ class Rotation(Suite):
         seen = json.loads(hammer.stdout.read())
         self.assertEqual(seen["failed"], [])
         self.assertGreater(seen["count"], 100)
-        talk.stdin.close()
-        self.assertEqual(talk.wait(10), 0)
+        self.assertEqual(talk.end(), 0)
         errors = [entry for node in NODES for entry in self.box.access(node) if "error" in entry]
         self.assertEqual(errors, [])
         print(f"{seen['count']} connections over three phases, none failed")

@@ -223,14 +223,10 @@ class Exclusions(Suite):
         self.annotate()
         s2 = self.box.ip("s2", "mesh")
         eventually(lambda: not self.is_direct(s2, WHO))
-        talk = self.box.start_peer("c1", "converse", s2, 7001)
-        self.assertEqual(talk.stdout.readline(), "open\n")
+        talk = self.converse("c1", s2)
         self.annotate(excludeOutboundPorts=f"7001,{WHO}")
         eventually(lambda: self.is_direct(s2, WHO))
-        talk.stdin.write("still\n")
-        talk.stdin.flush()
-        self.assertEqual(talk.stdout.readline(), "still\n")
-        talk.communicate(timeout=10)
+        talk.goes_on()
 
     def test_inbound_ports_under_strict(self):
         guarded = self.box.ip("guarded", "mesh")

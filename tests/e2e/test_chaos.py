@@ -5,7 +5,6 @@ import json
 import os
 import random
 import signal
-import threading
 import time
 
 import harness
@@ -38,20 +37,8 @@ class Chaos(Suite):
                service("s1", "mesh", {"app": "s1"}, PORTS), service("s2", "mesh", {"app": "s2"}, PORTS)]
 
     def start(self, source, *args):
-        found = {}
-        def run():
-            try:
-                done = self.box.exec(source, harness.PYTHON, CLIENTS, *map(str, args), timeout=self.load_seconds + 90)
-                found.update(json.loads(done.stdout))
-            except Exception as problem:
-                found["problem"] = problem
-        thread = threading.Thread(target=run)
-        thread.start()
-        def result():
-            thread.join()
-            self.assertNotIn("problem", found)
-            return found
-        return result
+        return self.in_background(lambda: json.loads(self.box.exec(
+            source, harness.PYTHON, CLIENTS, *map(str, args), timeout=self.load_seconds + 90).stdout))
 
     def kill_one(self, chance):
         """One that runs, and for a moment already: the more moments of its life, the better."""

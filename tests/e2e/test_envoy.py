@@ -145,17 +145,13 @@ class Envoy(Suite):
 
     def test_client_is_told_to_go(self):
         """A ztunnel that ends says so; what is open goes on, what is new finds the next one."""
-        talk = self.box.start_peer("out", "converse", "127.0.0.1", 7001, ns="plain")
-        self.addCleanup(talk.kill)
-        self.assertEqual(talk.stdout.readline(), "open\n")
+        talk = self.converse("out", "127.0.0.1", ns="plain")
         goaways = self.stat("out", "cluster.hbone.upstream_cx_close_notify")
         restarts, pid, _ = self.box.state("node-2-ztunnel")
         os.kill(pid, signal.SIGTERM)
         eventually(lambda: self.stat("out", "cluster.hbone.upstream_cx_close_notify") > goaways)
-        talk.stdin.write("still\n")
-        talk.stdin.flush()
-        self.assertEqual(talk.stdout.readline(), "still\n")
-        talk.stdin.close()
+        talk.goes_on()
+        talk.end()
         eventually(lambda: self.box.state("node-2-ztunnel")[0] > restarts, within=30)
         eventually(lambda: self.box.peer("out", "many", "127.0.0.1", 7001, 5, 1, ns="plain")["failed"] == [], within=30)
 

@@ -273,8 +273,7 @@ class Enrolment(Suite):
     def test_a_label_on_a_running_pod_enrols_and_withdraws(self):
         uid = self.box.get("pod", "w", "plain")["metadata"]["uid"]
         first = self.box.pids("node-2", "pods", f"pod{uid}", "main")
-        talk = self.box.start_peer("c1", "converse", "w.plain", 7001)
-        self.assertEqual(talk.stdout.readline(), "open\n")
+        talk = self.converse("c1", "w.plain")
         self.assertEqual(self.security("w.plain", "w"), "plain")
 
         self.box.apply(server("w", "plain", "node-2",
@@ -283,20 +282,13 @@ class Enrolment(Suite):
         eventually(lambda: self.security("w.plain", "w") == "tls")
         # Nothing was restarted, and what was open goes on.
         self.assertEqual(self.box.pids("node-2", "pods", f"pod{uid}", "main"), first)
-        talk.stdin.write("still there\n")
-        talk.stdin.flush()
-        self.assertEqual(talk.stdout.readline(), "still there\n")
+        talk.goes_on()
 
         self.box.apply(server("w", "plain", "node-2", labels={"app": "w"}))
         eventually(lambda: not self.captured("w"))
         eventually(lambda: self.security("w.plain", "w") == "plain")
         self.assertEqual(self.box.pids("node-2", "pods", f"pod{uid}", "main"), first)
-        talk.stdin.write("and still\n")
-        talk.stdin.flush()
-        self.assertEqual(talk.stdout.readline(), "and still\n")
-        for stream in (talk.stdin, talk.stdout, talk.stderr):
-            stream.close()
-        talk.wait(10)
+        talk.goes_on("and still")
 
     def test_a_label_on_a_namespace(self):
         self.box.apply(namespace("later"), account("n", "later"), server("n", "later", "node-2"),

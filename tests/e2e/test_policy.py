@@ -119,28 +119,10 @@ class Policy(Suite):
         self.becomes({"alice", "bob", "carol", "stranger"})
 
     def test_a_policy_cuts_open_connections(self):
-        talk = self.box.start_peer("alice", "converse", "s2", 7001)
-        self.assertEqual(talk.stdout.readline(), "open\n")
-        talk.stdin.write("one\n")
-        talk.stdin.flush()
-        self.assertEqual(talk.stdout.readline(), "one\n")
+        talk = self.converse("alice", "s2")
+        talk.goes_on()
         self.policies(policy("no-alice", "mesh", "DENY", [principal("alice")], S2))
-
-        def ended():
-            try:
-                talk.stdin.write("more\n")
-                talk.stdin.flush()
-            except BrokenPipeError:
-                return True
-            return talk.stdout.readline() == "ended\n"
-        eventually(ended)
-        try:
-            talk.stdin.close()
-        except BrokenPipeError:
-            pass
-        talk.stdout.close()
-        talk.stderr.close()
-        talk.wait(10)
+        eventually(talk.has_ended)
 
     def test_open_connections_end_soon_after_the_file_has_changed(self):
         """From the rename of a policy's file to the reset that the client sees: source, compiler, xDS, ztunnel."""

@@ -48,25 +48,11 @@ class Revocation(Suite):
     def ends(self, talk):
         """Seconds until the conversation ends."""
         began = time.monotonic()
-
-        def ended():
-            try:
-                talk.stdin.write("more\n")
-                talk.stdin.flush()
-            except BrokenPipeError:
-                return True
-            return talk.stdout.readline() == "ended\n"
-        eventually(ended)
+        eventually(talk.has_ended)
         return time.monotonic() - began
 
-    def converse(self):
-        talk = self.box.start_peer("c1", "converse", "s2", 7001)
-        self.addCleanup(talk.kill)
-        self.assertEqual(talk.stdout.readline(), "open\n")
-        return talk
-
     def test_a_revoked_client_is_cut_off_and_kept_out(self):
-        talk = self.converse()
+        talk = self.converse("c1", "s2")
         self.authority.revoke([self.serial("node-1", "c1")], self.crl)
         print(f"measured: {self.ends(talk):.2f} s from the CRL's file to the end of an open connection")
         inbound = eventually(lambda: [entry for entry in self.box.access("node-2", direction="inbound")
@@ -80,7 +66,7 @@ class Revocation(Suite):
         self.assertIn("TLS_FAILURE", self.flags("node-1", "source"))
 
     def test_a_revoked_server_is_left(self):
-        talk = self.converse()
+        talk = self.converse("c1", "s2")
         self.authority.revoke([self.serial("node-2", "s2")], self.crl)
         self.ends(talk)
         self.box.refused("c1", "http://s2/")

@@ -20,18 +20,14 @@ class Rotation(Suite):
                           self.box.log(f"node/{node}/ztunnel"))
 
     def test_no_connection_is_dropped(self):
-        talk = self.box.start_peer("c1", "converse", "s2", 7001)
-        self.addCleanup(talk.kill)
-        self.assertEqual(talk.stdout.readline(), "open\n")
+        talk = self.converse("c1", "s2")
         before = {"c1": len(self.serials("node-1", "c1")), "s2": len(self.serials("node-2", "s2"))}
         said = 0
 
         def rotated():
             nonlocal said
             said += 1
-            talk.stdin.write(f"line {said}\n")
-            talk.stdin.flush()
-            self.assertEqual(talk.stdout.readline(), f"line {said}\n")
+            talk.goes_on(f"line {said}")
             self.assertEqual(self.box.curl("c1", "http://s2/"), "hello from s2\n")
             return (len(self.serials("node-1", "c1")) >= before["c1"] + 4
                     and len(self.serials("node-2", "s2")) >= before["s2"] + 4)

@@ -39,46 +39,7 @@ class Upgrade(Suite):
 
     def start(self, *args):
         """A client of peer.py in a thread; call the result for what it said."""
-        found = {}
-        def run():
-            try:
-                found.update(self.box.peer(*args, timeout=240))
-            except Exception as problem:
-                found["problem"] = problem
-        thread = threading.Thread(target=run)
-        thread.start()
-        def result():
-            thread.join()
-            self.assertNotIn("problem", found)
-            return found
-        return result
-
-    def converse(self, source, target):
-        talk = self.box.start_peer(source, "converse", target, 7001)
-        def close():
-            talk.kill()
-            talk.wait()
-            for stream in (talk.stdin, talk.stdout, talk.stderr):
-                try:
-                    stream.close()
-                except BrokenPipeError:
-                    pass
-        self.addCleanup(close)
-        self.assertEqual(talk.stdout.readline(), "open\n")
-        self.assertEqual(self.say(talk, "one"), "one\n")
-        return talk
-
-    @staticmethod
-    def say(talk, word):
-        talk.stdin.write(word + "\n")
-        talk.stdin.flush()
-        return talk.stdout.readline()
-
-    def assert_ended(self, talk):
-        try:
-            self.assertIn(self.say(talk, "more"), ("ended\n", ""))
-        except BrokenPipeError:
-            pass
+        return self.in_background(lambda: self.box.peer(*args, timeout=240))
 
     def test_no_new_connection_is_refused(self):
         loads = [self.start("c1", "many", target, 7001, self.connections // 2, PARALLEL // 2) for target in ("s1", "s2")]
@@ -101,9 +62,8 @@ class Upgrade(Suite):
             self.assertEqual(found["end"], "end")
             self.assertGreater(found["bytes"], 1 << 20)
         for talk in talks:
-            self.assertEqual(self.say(talk, "idle until now"), "idle until now\n")
-            talk.stdin.close()
-            self.assertEqual(talk.wait(10), 0)
+            talk.goes_on("idle until now")
+            self.assertEqual(talk.end(), 0)
         # Nothing is open any more: no need to wait for the bound.
         for pid in old.values():
             eventually(lambda: not runs(pid), within=DRAIN_SECONDS)
@@ -118,14 +78,14 @@ class Upgrade(Suite):
         talks = {target: self.converse("c2", target) for target in ("s1", "s2")}
         old = self.rollout("node-2")["node-2"]
         eventually(lambda: not runs(old), within=DRAIN_SECONDS + 5)
-        self.assert_ended(talks["s2"])
+        self.assertTrue(talks["s2"].has_ended())
         self.assert_cut("node-2", "inbound", "s2")
-        self.assertEqual(self.say(talks["s1"], "two"), "two\n")
+        talks["s1"].goes_on("two")
         talks["s2"] = self.converse("c2", "s2")
         old = self.rollout("node-1")["node-1"]
         eventually(lambda: not runs(old), within=DRAIN_SECONDS + 5)
         for target, talk in talks.items():
-            self.assert_ended(talk)
+            self.assertTrue(talk.has_ended())
             self.assert_cut("node-1", "outbound", target)
         self.assert_cut("node-1", "inbound", "s1")
 
@@ -139,7 +99,7 @@ class Upgrade(Suite):
                 eventually(lambda: any("policy change" in entry.get("error", "") for entry in self.box.access(
                     node, direction="inbound", src__workload="c2", dst__workload=target)), within=DRAIN_SECONDS / 2)
             for talk in talks.values():
-                self.assert_ended(talk)
+                self.assertTrue(talk.has_ended())
         finally:
             self.box.delete("authorizationpolicy", "no-c2", "mesh")
         eventually(lambda: self.box.curl("c2", "http://s2/"))

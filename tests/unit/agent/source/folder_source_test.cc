@@ -2,6 +2,7 @@
 #include "agent/source/files.h"
 #include "agent/source/folder_state.h"
 #include "agent/source/source.h"
+#include "tests/support/backends.h"
 #include "ztunnel/runtime/sync.h"
 
 #include <gmock/gmock.h>
@@ -14,9 +15,9 @@
 namespace weft::source {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 std::string config_map(const std::string& name, const std::string& value) {
   return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + "}\ndata: {k: " + value +
@@ -143,7 +144,7 @@ class Watched {
   std::vector<std::string> errors_;
 };
 
-class FolderSource : public testing::TestWithParam<runtime::Backend> {
+class FolderSource : public ::testing::TestWithParam<runtime::Backend> {
  protected:
   void SetUp() override {
     auto loop = runtime::Loop::create(GetParam());
@@ -330,12 +331,7 @@ TEST_P(FolderSource, AFolderThatIsRemovedIsReportedAndItsObjectsStay) {
   std::filesystem::rename(folder_.path() + ".moved", folder_.path());
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, FolderSource,
-                         testing::Values(runtime::Backend::kEpoll, runtime::Backend::kUring),
-                         [](const auto& info) {
-                           return std::string(info.param == runtime::Backend::kEpoll ? "epoll"
-                                                                                     : "uring");
-                         });
+BOTH_BACKENDS(FolderSource);
 
 // What happens after events were lost.
 TEST(FolderState, ARescanFindsEverythingThatChanged) {

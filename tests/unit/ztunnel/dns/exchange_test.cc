@@ -1,5 +1,6 @@
 #include "ztunnel/dns/exchange.h"
 
+#include "tests/support/backends.h"
 #include "tests/support/run_task.h"
 #include "tests/unit/ztunnel/dns/fake_server.h"
 
@@ -130,10 +131,7 @@ TEST_P(ExchangeTest, AbortEndsIt) {
   EXPECT_EQ(answer.error().code, Code::kCancelled);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, ExchangeTest,
-                         ::testing::Values(Backend::kUring, Backend::kEpoll), [](const auto& info) {
-                           return info.param == Backend::kUring ? "Uring" : "Epoll";
-                         });
+BOTH_BACKENDS(ExchangeTest);
 
 }  // namespace
 }  // namespace weft::dns

@@ -1,5 +1,6 @@
 #include "ztunnel/learn/identities.h"
 
+#include "tests/support/backends.h"
 #include "tests/support/run_task.h"
 #include "tests/support/test_authority.h"
 #include "tests/unit/ztunnel/learn/eventually.h"
@@ -322,12 +323,7 @@ Task<void> IdentitiesTest::new_roots() {
 }
 TEST_P(IdentitiesTest, AsksAgainWhenTheRootsChange) { run(new_roots()); }
 
-INSTANTIATE_TEST_SUITE_P(Backends, IdentitiesTest,
-                         ::testing::Values(runtime::Backend::kEpoll, runtime::Backend::kUring),
-                         [](const auto& param) {
-                           return std::string(param.param == runtime::Backend::kEpoll ? "Epoll"
-                                                                                      : "Uring");
-                         });
+BOTH_BACKENDS(IdentitiesTest);
 
 }  // namespace
 }  // namespace weft::learn

@@ -1,4 +1,5 @@
 // What control may do to a learner: see learner_fixture.h.
+#include "tests/support/backends.h"
 #include "tests/unit/ztunnel/learn/learner_fixture.h"
 
 namespace weft::learn {
@@ -150,12 +151,7 @@ TEST_P(LearnerTest, AnotherControlThatDisagrees) {
   EXPECT_EQ(state->workload_by_ip(IpAddress::v4(0x0a000001)), nullptr);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, LearnerTest,
-                         ::testing::Values(runtime::Backend::kEpoll, runtime::Backend::kUring),
-                         [](const auto& param) {
-                           return std::string(param.param == runtime::Backend::kEpoll ? "Epoll"
-                                                                                      : "Uring");
-                         });
+BOTH_BACKENDS(LearnerTest);
 
 }  // namespace
 }  // namespace weft::learn

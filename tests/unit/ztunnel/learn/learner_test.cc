@@ -1,4 +1,5 @@
 // The learner as a whole: see learner_fixture.h.
+#include "tests/support/backends.h"
 #include "tests/unit/ztunnel/learn/learner_fixture.h"
 
 namespace weft::learn {
@@ -172,12 +173,7 @@ TEST(LearnerConfigTest, WrongAddressIsRefused) {
   EXPECT_THAT(made.error().to_string(), HasSubstr("control's address"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, LearnerTest,
-                         ::testing::Values(runtime::Backend::kEpoll, runtime::Backend::kUring),
-                         [](const auto& param) {
-                           return std::string(param.param == runtime::Backend::kEpoll ? "Epoll"
-                                                                                      : "Uring");
-                         });
+BOTH_BACKENDS(LearnerTest);
 
 }  // namespace
 }  // namespace weft::learn

@@ -1,5 +1,6 @@
 // The node agent's side of learning: what a packet may hold, which pods there are, and whole
 // conversations with an agent over a real socket.
+#include "tests/support/backends.h"
 #include "tests/support/run_task.h"
 #include "tests/unit/ztunnel/learn/eventually.h"
 #include "tests/unit/ztunnel/learn/fake_agent.h"
@@ -438,12 +439,7 @@ TEST_P(ZdsClientTest, WaitsForAnAgentThatIsNotThereYet) {
   EXPECT_THAT(sink_.lost[0], HasSubstr("connecting to the node agent at " + path_));
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, ZdsClientTest,
-                         ::testing::Values(runtime::Backend::kEpoll, runtime::Backend::kUring),
-                         [](const auto& param) {
-                           return std::string(param.param == runtime::Backend::kEpoll ? "Epoll"
-                                                                                      : "Uring");
-                         });
+BOTH_BACKENDS(ZdsClientTest);
 
 }  // namespace
 }  // namespace weft::learn

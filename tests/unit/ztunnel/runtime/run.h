@@ -1,5 +1,6 @@
 #pragma once
 
+#include "tests/support/backends.h"
 #include "ztunnel/runtime/loop.h"
 #include "ztunnel/runtime/socket.h"
 
@@ -36,12 +37,8 @@ inline Task<void> settle(Loop& loop, int turns = 50) {
   for (int i = 0; i < turns; ++i) co_await loop.sleep(std::chrono::milliseconds(0));
 }
 
-inline std::string name_of(Backend backend) {
-  return backend == Backend::kUring ? "Uring" : "Epoll";
-}
-
 // A test that runs on both backends.
-class BackendTest : public testing::TestWithParam<Backend> {
+class BackendTest : public ::testing::TestWithParam<Backend> {
  protected:
   void SetUp() override {
     Result<std::unique_ptr<Loop>> made = Loop::create(GetParam());
@@ -59,10 +56,6 @@ class BackendTest : public testing::TestWithParam<Backend> {
  private:
   std::unique_ptr<Loop> owned_;
 };
-
-#define BOTH_BACKENDS(suite)                                                                   \
-  INSTANTIATE_TEST_SUITE_P(Backends, suite, testing::Values(Backend::kUring, Backend::kEpoll), \
-                           [](const auto& info) { return name_of(info.param); })
 
 inline SocketAddress any_loopback_port() { return {IpAddress::v4(0x7f000001), 0}; }
 

@@ -27,7 +27,7 @@ class SocketTest : public BackendTest {
  protected:
   void SetUp() override {
     BackendTest::SetUp();
-    std::string pattern = testing::TempDir() + "weft-socket-XXXXXX";
+    std::string pattern = ::testing::TempDir() + "weft-socket-XXXXXX";
     ASSERT_NE(mkdtemp(pattern.data()), nullptr);
     folder_ = pattern;
   }

@@ -46,7 +46,7 @@ Task<void> make_tcp_pair(Loop& loop, Pair& pair) {
   pair.right = std::make_unique<SocketStream>(loop, Fd(accepted));
 }
 
-class Stream : public testing::TestWithParam<Medium> {
+class Stream : public ::testing::TestWithParam<Medium> {
  protected:
   void SetUp() override {
     const bool uring = GetParam() == Medium::kTcpUring || GetParam() == Medium::kUnixUring;
@@ -79,8 +79,8 @@ class Stream : public testing::TestWithParam<Medium> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Media, Stream,
-                         testing::Values(Medium::kTcpUring, Medium::kTcpEpoll, Medium::kUnixUring,
-                                         Medium::kUnixEpoll, Medium::kMemory),
+                         ::testing::Values(Medium::kTcpUring, Medium::kTcpEpoll, Medium::kUnixUring,
+                                           Medium::kUnixEpoll, Medium::kMemory),
                          [](const auto& info) { return name_of(info.param); });
 
 uint8_t byte_at(size_t position) {
