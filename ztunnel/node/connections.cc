@@ -14,9 +14,9 @@ using runtime::Task;
 
 constexpr std::chrono::seconds kAnswerWithin{2};
 
-OpenConnection entry_of(const Report& report) {
+role::OpenConnection entry_of(const Report& report) {
   const telemetry::AccessRecord& record = report.record;
-  OpenConnection entry;
+  role::OpenConnection entry;
   entry.source = record.source.address;
   entry.hbone = report.mutual_tls;
   if (record.direction == Direction::kOutbound) {
@@ -30,17 +30,17 @@ OpenConnection entry_of(const Report& report) {
   return entry;
 }
 
-void append(std::vector<OpenConnection>& to, std::vector<OpenConnection> from) {
+void append(std::vector<role::OpenConnection>& to, std::vector<role::OpenConnection> from) {
   std::ranges::move(from, std::back_inserter(to));
 }
 
 // Shared with closures that workers may still hold when the one who asked has gone.
 struct Gathering {
-  Connections all;
+  role::Connections all;
   size_t missing = 0;
   runtime::Event done;
 
-  void add(Connections part) {
+  void add(role::Connections part) {
     for (auto& [uid, pod] : part.pods) {
       append(all.pods[uid].inbound, std::move(pod.inbound));
       append(all.pods[uid].outbound, std::move(pod.outbound));
@@ -53,10 +53,10 @@ struct Gathering {
 
 }  // namespace
 
-void list_connections(PodProxy& proxy, const std::string& uid, Connections& into) {
-  PodConnections& pod = into.pods[uid];
+void list_connections(PodProxy& proxy, const std::string& uid, role::Connections& into) {
+  role::PodConnections& pod = into.pods[uid];
   for (const Report* report : proxy.open_connections()) {
-    if (into.listed == kConnectionsListedMax) {
+    if (into.listed == role::kConnectionsListedMax) {
       ++into.omitted;
       continue;
     }
@@ -66,12 +66,12 @@ void list_connections(PodProxy& proxy, const std::string& uid, Connections& into
   }
 }
 
-Task<Connections> gather_connections(runtime::Loop& loop,
-                                     const std::vector<std::unique_ptr<Worker>>& workers) {
+Task<role::Connections> gather_connections(runtime::Loop& loop,
+                                           const std::vector<Worker*>& workers) {
   auto gathering = std::make_shared<Gathering>();
   gathering->missing = workers.size();
-  for (const auto& worker : workers) {
-    worker->list_connections([&loop, gathering](Connections part) {
+  for (Worker* worker : workers) {
+    worker->list_connections([&loop, gathering](role::Connections part) {
       loop.post([gathering, part = std::move(part)]() mutable { gathering->add(std::move(part)); });
     });
   }
@@ -79,7 +79,7 @@ Task<Connections> gather_connections(runtime::Loop& loop,
     const runtime::Deadline deadline(loop, kAnswerWithin, [gathering] { gathering->done.set(); });
     co_await gathering->done.wait();
   }
-  Connections all = std::move(gathering->all);
+  role::Connections all = std::move(gathering->all);
   all.complete = gathering->missing == 0;
   co_return all;
 }

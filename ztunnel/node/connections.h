@@ -1,11 +1,8 @@
 #pragma once
 
-#include "ztunnel/base/ip.h"
+#include "ztunnel/role/connections.h"
 #include "ztunnel/runtime/loop.h"
 
-#include <functional>
-#include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,35 +11,11 @@ namespace weft::node {
 class PodProxy;
 class Worker;
 
-// One connection that is open, as the pod it belongs to sees it.
-struct OpenConnection {
-  SocketAddress source;
-  std::string original;  // outbound: where its client wanted to go; inbound: the service, if known
-  std::string actual;    // where it goes
-  bool hbone = false;
-};
-
-struct PodConnections {
-  std::vector<OpenConnection> inbound;
-  std::vector<OpenConnection> outbound;
-};
-
-// What is open at one moment, gathered from the workers.
-struct Connections {
-  std::map<std::string, PodConnections> pods;  // by uid
-  size_t listed = 0;
-  size_t omitted = 0;    // there were more than kConnectionsListedMax
-  bool complete = true;  // every worker has answered
-};
-
-// Of each worker: to list them holds it up for some milliseconds and takes about 2 MB.
-constexpr size_t kConnectionsListedMax = 10'000;
-
 // Adds a pod's. On its worker's thread.
-void list_connections(PodProxy& proxy, const std::string& uid, Connections& into);
+void list_connections(PodProxy& proxy, const std::string& uid, role::Connections& into);
 
 // Asks every worker; one that does not answer within two seconds is left out. On `loop`.
-runtime::Task<Connections> gather_connections(runtime::Loop& loop,
-                                              const std::vector<std::unique_ptr<Worker>>& workers);
+runtime::Task<role::Connections> gather_connections(runtime::Loop& loop,
+                                                    const std::vector<Worker*>& workers);
 
 }  // namespace weft::node

@@ -5,10 +5,10 @@
 #include "ztunnel/hbone/headers.h"
 #include "ztunnel/hbone/server.h"
 #include "ztunnel/node/application.h"
-#include "ztunnel/node/headers.h"
 #include "ztunnel/node/pod_proxy.h"
 #include "ztunnel/node/redirect.h"
-#include "ztunnel/node/relay.h"
+#include "ztunnel/role/headers.h"
+#include "ztunnel/role/relay.h"
 
 namespace weft::node {
 namespace {
@@ -83,7 +83,7 @@ Task<void> carry(PodProxy& proxy, runtime::ByteStream& downstream, Application& 
     server->abort();
     client->abort();
   });
-  const auto broken = co_await relay(*client, *server, report.bytes);
+  const auto broken = co_await role::relay(*client, *server, report.bytes);
   const auto& rejected = application.judged->rejected();
   report.closed(rejected ? rejected : proxy.end_of(broken));
 }
@@ -145,7 +145,7 @@ Task<void> serve_connect(Tunnel tunnel, std::unique_ptr<hbone::IncomingConnect> 
   std::string baggage;
   if (auto state = tunnel.proxy.context().view.state()) {
     if (auto own = state->workload_of_pod(tunnel.proxy.pod().ns, tunnel.proxy.pod().name)) {
-      baggage = baggage_of(*own);
+      baggage = role::baggage_of(*own);
     }
   }
   auto stream = co_await incoming->accept(std::move(baggage));
@@ -163,13 +163,13 @@ Task<Result<std::unique_ptr<tls::TlsStream>>> accept_tls(PodProxy& proxy,
                                                          std::unique_ptr<SocketStream> transport) {
   WorkerContext& context = proxy.context();
   SocketStream* raw = transport.get();
-  const Handshakes::Place place(context.handshakes, *raw);
+  const role::Handshakes::Place place(context.handshakes, *raw);
   auto own = CO_TRY(co_await context.view.workload_of(proxy.pod(), kConfigurationWait));
   auto tls = CO_TRY(co_await context.view.context_for(own->identity, kIdentityWait));
   const runtime::Deadline deadline(context.loop, kHandshakeTimeout, [raw] { raw->abort(); });
   auto accepted = co_await tls::accept_mesh(context.loop, std::move(transport), std::move(tls));
   if (!accepted && place.gave_way()) {
-    co_return fail(Code::kLimit, "TLS handshake: " + std::to_string(Handshakes::kMax) +
+    co_return fail(Code::kLimit, "TLS handshake: " + std::to_string(role::Handshakes::kMax) +
                                      " peers are at theirs; the one that took longest gave way");
   }
   co_return accepted;

@@ -6,12 +6,12 @@
 
 #include "ztunnel/dns/message.h"
 #include "ztunnel/node/dns_stream.h"
-#include "ztunnel/node/headers.h"
 #include "ztunnel/node/pod_proxy.h"
 #include "ztunnel/node/redirect.h"
-#include "ztunnel/node/relay.h"
 #include "ztunnel/node/route.h"
 #include "ztunnel/node/same_node.h"
+#include "ztunnel/role/headers.h"
+#include "ztunnel/role/relay.h"
 
 #include <algorithm>
 #include <array>
@@ -83,7 +83,7 @@ Task<Upstream> open_tunnel(PodProxy& proxy, const learn::Workload& source, const
   report.record.destination.address = key.address;
   report.record.hbone_address = to.address.to_string();
   hbone::ConnectRequest request =
-      connect_request(source, client, to.address, route.service.get(), context.random);
+      role::connect_request(source, client, to.address, route.service.get(), context.random);
   auto tunnelled = co_await proxy.pool().open(std::move(key), std::move(*tls), std::move(request));
   if (!tunnelled) {
     co_return refuse(std::move(tunnelled.error().error), flag_of(tunnelled.error().flag));
@@ -149,7 +149,7 @@ Task<Upstream> try_address(PodProxy& proxy, std::shared_ptr<const learn::Workloa
                            SocketAddress client, const Route& route, ToWorkload to,
                            Report& report) {
   Upstream upstream = co_await open_workload(proxy, source, client, route, to, report);
-  EndpointMemory& memory = proxy.context().endpoint_memory;
+  role::EndpointMemory& memory = proxy.context().endpoint_memory;
   if (upstream) {
     memory.succeeded(to.address);
   } else if (route.service && is_worth_another(proxy, upstream.error())) {
@@ -282,7 +282,7 @@ Task<void> serve_outbound(PodProxy& proxy, Fd connection) {
   report.bytes.add_sent(begun.size());
   // What cannot be written here cannot be relayed either, and relay() tells.
   if (!begun.empty()) (void)co_await upstream->write(context.loop.buffers().copy_of(begun));
-  const auto broken = co_await relay(downstream, *upstream, report.bytes);
+  const auto broken = co_await role::relay(downstream, *upstream, report.bytes);
   report.closed(proxy.end_of(broken));
 }
 

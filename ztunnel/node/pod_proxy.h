@@ -3,11 +3,11 @@
 #include "ztunnel/dns/resolver.h"
 #include "ztunnel/hbone/pool.h"
 #include "ztunnel/learn/view.h"
-#include "ztunnel/node/endpoint_memory.h"
-#include "ztunnel/node/handshakes.h"
-#include "ztunnel/node/memory_trimmer.h"
 #include "ztunnel/node/report.h"
 #include "ztunnel/node/sharing.h"
+#include "ztunnel/role/endpoint_memory.h"
+#include "ztunnel/role/handshakes.h"
+#include "ztunnel/role/memory_trimmer.h"
 #include "ztunnel/runtime/socket.h"
 #include "ztunnel/runtime/sync.h"
 
@@ -61,8 +61,8 @@ struct WorkerContext {
   telemetry::Shard& metrics;
   const NodeConfig& config;
   std::mt19937_64 random;
-  EndpointMemory endpoint_memory;
-  Handshakes handshakes;
+  role::EndpointMemory endpoint_memory;
+  role::Handshakes handshakes;
   // The proxy of a pod of this node by its workload's uid; null where it is not ours.
   std::function<PodProxy*(const learn::Workload&)> local_proxy;
   // Of workloads that are known by a host name. Asks from ztunnel's own network namespace: what one
@@ -71,7 +71,7 @@ struct WorkerContext {
   size_t worker = 0;  // its number, below NodeConfig::workers
   Sharings& sharings;
   const DnsMetrics* dns_metrics = nullptr;
-  MemoryTrimmer memory = {};
+  role::MemoryTrimmer memory = {};
 };
 
 // One pod on one worker: accepts from the pod's listeners and serves what comes, or what another

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ztunnel/learn/state.h"
-#include "ztunnel/node/relay.h"
+#include "ztunnel/role/relay.h"
 #include "ztunnel/telemetry/access_log.h"
 #include "ztunnel/telemetry/metrics.h"
 
@@ -34,7 +34,7 @@ class Report {
 
   telemetry::AccessRecord record;
   bool mutual_tls = false;  // only where the bytes of this leg are really encrypted
-  RelayBytes bytes;         // counted by relay(); the metrics follow while it runs
+  role::RelayBytes bytes;   // counted by relay(); the metrics follow while it runs
 
   void source(std::shared_ptr<const learn::Workload> workload);
   void destination(std::shared_ptr<const learn::Workload> workload);

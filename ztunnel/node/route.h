@@ -2,11 +2,9 @@
 
 #include "ztunnel/base/ip.h"
 #include "ztunnel/learn/state.h"
-#include "ztunnel/node/endpoint_memory.h"
+#include "ztunnel/role/pick.h"
 
-#include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <variant>
 
@@ -36,26 +34,13 @@ struct Route {
   std::variant<ToOriginal, ToWorkload, ToNowhere> destination;
 };
 
-// Endpoints that one connection may try.
-constexpr size_t kAttemptsMax = 3;
-
-// What choosing depends on besides the mesh itself.
-struct Choice {
-  const learn::Workload& source;
-  IpAddress client = {};  // the connection's own source address
-  uint64_t random = 0;
-  std::span<const learn::Workload* const> tried = {};  // not again
-  const EndpointMemory* memory = nullptr;  // not where others failed lately, if there is a choice
-  EndpointMemory::Time now = {};
-};
+using role::Choice;
+using role::kAttemptsMax;
 
 // One service address, one workload address, one service range, else the original destination;
 // that only where the source may connect to what the mesh does not know.
 //
-// Of a service, the endpoints that have the port, are ready (or, where none is, are ending and
-// still serve) and have an address of the asked family (or, where none has, of the other). Among
-// them, as the service's scopes say: all, only those in all scopes of the client, or those in the
-// most. Of these by capacity, or always the same one for a client where the service wants that.
+// Of a service, the endpoint that role::pick() chooses.
 Route choose_route(const learn::State& state, const SocketAddress& original, const Choice& choice);
 
 // An endpoint that is written down by its address or name alone may be a pod of the mesh: then it

@@ -35,9 +35,9 @@ void Worker::request_stop(std::chrono::milliseconds limit, std::function<void()>
   });
 }
 
-void Worker::list_connections(std::move_only_function<void(Connections)> answer) {
+void Worker::list_connections(std::move_only_function<void(role::Connections)> answer) {
   loop_->post([this, answer = std::move(answer)]() mutable {
-    Connections open;
+    role::Connections open;
     for (const auto& [uid, proxy] : proxies_) node::list_connections(*proxy, uid, open);
     answer(std::move(open));
   });

@@ -3,6 +3,7 @@
 #include "ztunnel/learn/view.h"
 #include "ztunnel/node/connections.h"
 #include "ztunnel/node/pod_proxy.h"
+#include "ztunnel/role/run_role.h"
 #include "ztunnel/runtime/loop.h"
 #include "ztunnel/runtime/sync.h"
 
@@ -17,21 +18,19 @@ namespace weft::node {
 // One worker: a loop, and on it one PodProxy for each pod of this node. Everything here but the
 // constructor and request_stop() runs on the worker's own thread; what it shares with other workers
 // are immutable snapshots and the pods' listening sockets.
-class Worker final : public learn::PodObserver {
+class Worker final : public role::Worker, public learn::PodObserver {
  public:
   Worker(std::unique_ptr<runtime::Loop> loop, learn::Learner& learner, telemetry::Shard& metrics,
          const DnsMetrics& dns_metrics, const NodeConfig& config, Sharings& sharings,
          size_t number);
   ~Worker() override;
 
-  void run();  // the worker's thread: until request_stop() is done
-  // Any thread. Lets what is open go on for `limit` at most; `stopped` is called on the worker's
-  // thread just before run() returns.
-  void request_stop(std::chrono::milliseconds limit, std::function<void()> stopped);
+  void run() override;
+  void request_stop(std::chrono::milliseconds limit, std::function<void()> stopped) override;
 
   // Any thread. What is open at one moment; `answer` is called on the worker's thread, or never
   // where the worker has ended.
-  void list_connections(std::move_only_function<void(Connections)> answer);
+  void list_connections(std::move_only_function<void(role::Connections)> answer);
 
   void pod_added(std::shared_ptr<const learn::Pod> pod) override;
   void pod_removed(const std::string& uid) override;

@@ -172,7 +172,7 @@ TEST_F(RouteTest, WhatWasTriedIsNotTriedAgain) {
 TEST_F(RouteTest, EndpointsThatFailedLatelyAreAvoidedUnlessAllDid) {
   add(workload("one", 0x0af40101), 5001);
   add(workload("two", 0x0af40102), 5001);
-  EndpointMemory memory;
+  role::EndpointMemory memory;
   choice_.memory = &memory;
   for (int i = 0; i < 5; ++i) memory.failed({IpAddress::v4(0x0af40101), 5001}, choice_.now);
   EXPECT_EQ(used(), Names{"two"});
@@ -182,7 +182,7 @@ TEST_F(RouteTest, EndpointsThatFailedLatelyAreAvoidedUnlessAllDid) {
 
 // Among many that fail the few that do not are found, and evenly.
 TEST_F(RouteTest, AFewGoodEndpointsAmongManyBadOnesAreFound) {
-  EndpointMemory memory;
+  role::EndpointMemory memory;
   choice_.memory = &memory;
   for (uint32_t i = 0; i < 200; ++i) {
     add(workload("w" + std::to_string(i), 0x0af40000 + i), 5001);
@@ -218,7 +218,7 @@ TEST_F(RouteTest, StrictNeverLeavesTheScope) {
   EXPECT_THAT(reason(route(kVip)), HasSubstr("keeps traffic near its client"));
   add_at("here", "west", "node-a");
   EXPECT_EQ(used(), Names{"here"});
-  EndpointMemory memory;
+  role::EndpointMemory memory;
   choice_.memory = &memory;
   const auto& here = data_->workloads.at("Kubernetes//Pod/shop/here");
   for (int i = 0; i < 5; ++i) memory.failed({here->addresses[0], 5001}, choice_.now);

@@ -1,11 +1,11 @@
-#include "ztunnel/node/handshakes.h"
+#include "ztunnel/role/handshakes.h"
 
 #include <gtest/gtest.h>
 
 #include <memory>
 #include <vector>
 
-namespace weft::node {
+namespace weft::role {
 namespace {
 
 using runtime::Buffer;
@@ -46,4 +46,4 @@ TEST(Handshakes, TheOneThatWaitsLongestGivesWay) {
 }
 
 }  // namespace
-}  // namespace weft::node
+}  // namespace weft::role

@@ -1,4 +1,4 @@
-#include "ztunnel/node/config_dump.h"
+#include "ztunnel/role/config_dump.h"
 
 #include "ztunnel/learn/state_data.h"
 #include "ztunnel/policy/matchers.h"
@@ -11,7 +11,7 @@
 #include <ctime>
 #include <map>
 
-namespace weft::node {
+namespace weft::role {
 namespace {
 
 using google::protobuf::ListValue;
@@ -407,4 +407,4 @@ std::string to_json(const ConfigDump& dump) {
          ",\n\"version\":" + version_of() + ",\n\"config\":" + config_of(dump) + "}\n";
 }
 
-}  // namespace weft::node
+}  // namespace weft::role

@@ -1,4 +1,4 @@
-#include "ztunnel/node/relay.h"
+#include "ztunnel/role/relay.h"
 
 #include "tests/support/transports.h"
 #include "ztunnel/runtime/loop.h"
@@ -10,7 +10,7 @@
 #include <csignal>
 #include <string>
 
-namespace weft::node {
+namespace weft::role {
 namespace {
 
 using runtime::Buffer;
@@ -209,4 +209,4 @@ INSTANTIATE_TEST_SUITE_P(Over, RelayTest,
                          [](const auto& info) { return testing::to_string(info.param); });
 
 }  // namespace
-}  // namespace weft::node
+}  // namespace weft::role

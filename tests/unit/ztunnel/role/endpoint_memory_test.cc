@@ -1,8 +1,8 @@
-#include "ztunnel/node/endpoint_memory.h"
+#include "ztunnel/role/endpoint_memory.h"
 
 #include <gtest/gtest.h>
 
-namespace weft::node {
+namespace weft::role {
 namespace {
 
 using std::chrono::seconds;
@@ -55,4 +55,4 @@ TEST_F(EndpointMemoryTest, IsBounded) {
 }
 
 }  // namespace
-}  // namespace weft::node
+}  // namespace weft::role

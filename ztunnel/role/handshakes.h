@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <list>
 
-namespace weft::node {
+namespace weft::role {
 
 // Connections of one worker whose peers have not proved who they are yet. Each costs about 40 KiB
 // of TLS state, so there are kMax of them: one more, and the one that has waited longest is broken.
@@ -52,4 +52,4 @@ class Handshakes {
   std::list<Place*> waiting_;  // the oldest first
 };
 
-}  // namespace weft::node
+}  // namespace weft::role

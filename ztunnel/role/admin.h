@@ -3,7 +3,7 @@
 #include "ztunnel/base/log.h"
 #include "ztunnel/http/http1_server.h"
 #include "ztunnel/learn/view.h"
-#include "ztunnel/node/connections.h"
+#include "ztunnel/role/connections.h"
 
 #include <functional>
 #include <map>
@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-namespace weft::node {
+namespace weft::role {
 
 // ztunnel's admin port, with the paths that Istio's ztunnel has:
 //   GET  /                 what there is
@@ -45,4 +45,4 @@ class Admin {
   mutable bool profiling_ = false;
 };
 
-}  // namespace weft::node
+}  // namespace weft::role

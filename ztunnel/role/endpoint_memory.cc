@@ -1,8 +1,8 @@
-#include "ztunnel/node/endpoint_memory.h"
+#include "ztunnel/role/endpoint_memory.h"
 
 #include <algorithm>
 
-namespace weft::node {
+namespace weft::role {
 
 void EndpointMemory::failed(const SocketAddress& endpoint, Time now) {
   if (failing_.size() >= kEndpointsMax && !failing_.contains(endpoint)) failing_.clear();
@@ -19,4 +19,4 @@ bool EndpointMemory::is_avoided(const SocketAddress& endpoint, Time now) const {
   return found != failing_.end() && now < found->second.avoided_until;
 }
 
-}  // namespace weft::node
+}  // namespace weft::role

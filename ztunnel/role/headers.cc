@@ -1,9 +1,9 @@
-#include "ztunnel/node/headers.h"
+#include "ztunnel/role/headers.h"
 
 #include <cinttypes>
 #include <cstdio>
 
-namespace weft::node {
+namespace weft::role {
 
 std::string baggage_of(const learn::Workload& workload) {
   std::string baggage;
@@ -40,4 +40,4 @@ hbone::ConnectRequest connect_request(const learn::Workload& source, const Socke
   return request;
 }
 
-}  // namespace weft::node
+}  // namespace weft::role

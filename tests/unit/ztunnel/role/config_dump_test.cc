@@ -1,17 +1,17 @@
 // The shape of /config_dump, as a consumer of Istio's reads it, and the admin port's other paths.
 
-#include "ztunnel/node/config_dump.h"
+#include "ztunnel/role/config_dump.h"
 
 #include "tests/support/run_task.h"
 #include "tests/support/test_authority.h"
 #include "tests/unit/ztunnel/learn/builders.h"
-#include "ztunnel/node/admin.h"
+#include "ztunnel/role/admin.h"
 
 #include <gmock/gmock.h>
 #include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
 
-namespace weft::node {
+namespace weft::role {
 namespace {
 
 using google::protobuf::Value;
@@ -331,4 +331,4 @@ TEST_F(AdminTest, RefusesOtherPathsAndMethods) {
 }
 
 }  // namespace
-}  // namespace weft::node
+}  // namespace weft::role

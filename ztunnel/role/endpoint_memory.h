@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <unordered_map>
 
-namespace weft::node {
+namespace weft::role {
 
 // Which endpoints lately refused to be connected to: they are avoided for a while, so that one that
 // is down costs a few connections and not every one that is sent there. One for each worker; no
@@ -37,4 +37,4 @@ class EndpointMemory {
   std::unordered_map<SocketAddress, Failing> failing_;
 };
 
-}  // namespace weft::node
+}  // namespace weft::role

@@ -3,7 +3,7 @@
 #include "ztunnel/base/fd.h"
 #include "ztunnel/http/http1_server.h"
 #include "ztunnel/learn/view.h"
-#include "ztunnel/node/admin.h"
+#include "ztunnel/role/admin.h"
 #include "ztunnel/runtime/socket.h"
 #include "ztunnel/runtime/sync.h"
 #include "ztunnel/telemetry/metrics.h"
@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-namespace weft::node {
+namespace weft::role {
 
 constexpr uint16_t kAdminPort = 15000;      // loopback: admin.h
 constexpr uint16_t kMetricsPort = 15020;    // /metrics, /stats/prometheus
@@ -65,4 +65,4 @@ class Endpoints {
 std::string status_json(const learn::LearnerStatus& status);
 std::vector<std::string> not_ready_because(const learn::LearnerStatus& status);
 
-}  // namespace weft::node
+}  // namespace weft::role

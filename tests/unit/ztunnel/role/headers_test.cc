@@ -1,9 +1,9 @@
-#include "ztunnel/node/headers.h"
+#include "ztunnel/role/headers.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace weft::node {
+namespace weft::role {
 namespace {
 
 using ::testing::MatchesRegex;
@@ -54,4 +54,4 @@ TEST(Headers, RequestWithoutServiceHasNoHost) {
 }
 
 }  // namespace
-}  // namespace weft::node
+}  // namespace weft::role

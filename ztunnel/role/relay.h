@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <optional>
 
-namespace weft::node {
+namespace weft::role {
 
 // How many bytes went each way; counted as they are handed over, so that a log line of a connection
 // that broke is right, and a connection that stays for days shows in the metrics.
@@ -33,4 +33,4 @@ struct RelayBytes {
 runtime::Task<std::optional<Error>> relay(runtime::ByteStream& client, runtime::ByteStream& server,
                                           RelayBytes& bytes);
 
-}  // namespace weft::node
+}  // namespace weft::role

@@ -1,14 +1,14 @@
-#include "ztunnel/node/admin.h"
+#include "ztunnel/role/admin.h"
 
-#include "ztunnel/node/config_dump.h"
-#include "ztunnel/node/endpoints.h"
+#include "ztunnel/role/config_dump.h"
+#include "ztunnel/role/endpoints.h"
 #include "ztunnel/telemetry/cpu_profile.h"
 
 #include <algorithm>
 #include <array>
 #include <charconv>
 
-namespace weft::node {
+namespace weft::role {
 namespace {
 
 using runtime::Task;
@@ -141,4 +141,4 @@ http::Response Admin::logging(const http::Request& request) const {
   return text(200, "current log level is " + std::string(log::to_string(log::level())) + "\n");
 }
 
-}  // namespace weft::node
+}  // namespace weft::role

@@ -1,4 +1,4 @@
-#include "ztunnel/node/notify.h"
+#include "ztunnel/role/notify.h"
 
 #include "ztunnel/base/fd.h"
 
@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
-namespace weft::node {
+namespace weft::role {
 
 void notify_service_manager(std::string_view state) {
   const char* variable = std::getenv("NOTIFY_SOCKET");
@@ -26,4 +26,4 @@ void notify_service_manager(std::string_view state) {
                            reinterpret_cast<const sockaddr*>(&address), length));
 }
 
-}  // namespace weft::node
+}  // namespace weft::role

@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <utility>
 
-namespace weft::node {
+namespace weft::role {
 
 // Gives back to the system what many connections took, once most of them have ended: the heap keeps
 // it otherwise, because something small lives on in nearly every block. A trim takes some
@@ -47,4 +47,4 @@ class MemoryTrimmer {
   runtime::TimerId timer_ = 0;
 };
 
-}  // namespace weft::node
+}  // namespace weft::role

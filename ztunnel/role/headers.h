@@ -6,7 +6,7 @@
 #include <random>
 #include <string>
 
-namespace weft::node {
+namespace weft::role {
 
 // What a CONNECT says about the connection it carries (reference: ztunnel.md 1.1).
 hbone::ConnectRequest connect_request(const learn::Workload& source, const SocketAddress& client,
@@ -16,4 +16,4 @@ hbone::ConnectRequest connect_request(const learn::Workload& source, const Socke
 // A workload as labels: "k8s.cluster.name=..,k8s.namespace.name=..,k8s.deployment.name=..,..".
 std::string baggage_of(const learn::Workload& workload);
 
-}  // namespace weft::node
+}  // namespace weft::role

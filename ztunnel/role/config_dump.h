@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ztunnel/learn/view.h"
-#include "ztunnel/node/connections.h"
+#include "ztunnel/role/connections.h"
 
 #include <chrono>
 #include <map>
@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-namespace weft::node {
+namespace weft::role {
 
 // All that a ztunnel knows of the mesh, as JSON of the shape that Istio's ztunnel has, so that
 // `istioctl ztunnel-config --file` reads it: workloads, services, policies, certificates,
@@ -30,4 +30,4 @@ std::string to_json(const ConfigDump& dump);
 // RFC 3339, in UTC, to the second.
 std::string rfc3339(std::chrono::system_clock::time_point time);
 
-}  // namespace weft::node
+}  // namespace weft::role

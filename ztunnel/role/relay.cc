@@ -1,4 +1,4 @@
-#include "ztunnel/node/relay.h"
+#include "ztunnel/role/relay.h"
 
 #include "ztunnel/runtime/socket.h"
 #include "ztunnel/runtime/splice.h"
@@ -7,7 +7,7 @@
 #include <array>
 #include <span>
 
-namespace weft::node {
+namespace weft::role {
 namespace {
 
 using runtime::ByteStream;
@@ -97,4 +97,4 @@ Task<std::optional<Error>> relay(ByteStream& client, ByteStream& server, RelayBy
   co_return std::move(pair.broken);
 }
 
-}  // namespace weft::node
+}  // namespace weft::role

@@ -1,12 +1,12 @@
-#include "ztunnel/node/endpoints.h"
+#include "ztunnel/role/endpoints.h"
 
 #include "ztunnel/base/log.h"
-#include "ztunnel/node/config_dump.h"
+#include "ztunnel/role/config_dump.h"
 
 #include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
 
-namespace weft::node {
+namespace weft::role {
 namespace {
 
 using runtime::Task;
@@ -154,4 +154,4 @@ std::string status_json(const learn::LearnerStatus& status) {
   return written.ok() ? json : "{}";
 }
 
-}  // namespace weft::node
+}  // namespace weft::role
