@@ -12,45 +12,6 @@ constexpr std::string_view kLineEnd = "\r\n";
 constexpr size_t kChunkLineBytesMax = 256;
 constexpr size_t kTrailerBytesMax = 4 * 1024;
 
-std::unexpected<Refusal> refuse(int status, std::string reason) {
-  return std::unexpected(Refusal{status, std::move(reason)});
-}
-
-bool is_token_char(char c) {
-  constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-         kOthers.find(c) != std::string_view::npos;
-}
-
-bool is_token(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, is_token_char);
-}
-
-bool is_field_char(char c) {
-  const auto byte = static_cast<unsigned char>(c);
-  return c == '\t' || (byte >= 0x20 && byte != 0x7f);
-}
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-
-bool equal_in_any_case(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, {}, lower, lower);
-}
-
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
-template <class T>
-std::optional<T> parse_number(std::string_view text, int base) {
-  T number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, base);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
-
 // Splits a head, which ends with an empty line, into its first line and its fields.
 std::pair<std::string_view, std::string_view> split_head(std::string_view head) {
   const size_t end = head.find(kLineEnd);
@@ -82,9 +43,7 @@ Parsed<BodyReader> frame_body(const Fields& fields, BodyReader::Framing otherwis
 
 // Fills path and query from origin-form, or from absolute-form, which a proxy would send.
 bool parse_target(std::string_view target, Request& request) {
-  const bool printable =
-      std::ranges::all_of(target, [](char c) { return c > 0x20 && c < 0x7f && c != '#'; });
-  if (!printable) return false;
+  if (!is_target_text(target)) return false;
   constexpr std::string_view kScheme = "http://";
   if (target.starts_with(kScheme)) {
     const size_t slash = target.find('/', kScheme.size());
@@ -110,7 +69,7 @@ Parsed<Fields> Fields::parse(std::string_view lines) {
       return refuse(400, "a header line is not \"name: value\"");
     }
     const std::string_view value = trim(line.substr(colon + 1));
-    if (!std::ranges::all_of(value, is_field_char)) {
+    if (!is_field_text(value)) {
       return refuse(400, "a header value has a control character");
     }
     if (parsed.fields_.size() == kFieldsMax) return refuse(431, "too many header lines");
@@ -214,7 +173,7 @@ Parsed<bool> BodyReader::take_chunks(std::string& input) {
 
 // True for the empty line that ends the body.
 Parsed<bool> BodyReader::take_chunk_line(std::string_view line) {
-  if (!std::ranges::all_of(line, is_field_char)) return refuse(400, "a chunk's line is malformed");
+  if (!is_field_text(line)) return refuse(400, "a chunk's line is malformed");
   if (chunk_ == ChunkState::kDataEnd) {
     if (!line.empty()) return refuse(400, "a chunk is longer than its size");
     chunk_ = ChunkState::kSize;

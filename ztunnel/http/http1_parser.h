@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ztunnel/http/http1_grammar.h"
 #include "ztunnel/http/http1_server.h"
 
 #include <cstddef>
@@ -17,18 +18,8 @@
 
 namespace weft::http::http1 {
 
-constexpr size_t kFieldsMax = 100;  // a browser sends about twenty
 // A configuration dump of a large mesh; the CLI holds it whole.
 constexpr size_t kResponseBodyBytesMax = 256 * 1024 * 1024;
-
-// Why a message is not understood. `status` is what a server answers.
-struct Refusal {
-  int status = 400;
-  std::string reason;
-};
-
-template <class T>
-using Parsed = std::expected<T, Refusal>;
 
 // Header fields, names in lower case.
 class Fields {

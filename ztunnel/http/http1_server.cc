@@ -2,6 +2,7 @@
 
 #include "ztunnel/http/http1_io.h"
 #include "ztunnel/http/http1_parser.h"
+#include "ztunnel/http/reason.h"
 
 #include <algorithm>
 
@@ -19,37 +20,6 @@ constexpr std::chrono::seconds kResponseTimeout{60};
 // sending gets the answer rather than a reset.
 constexpr std::chrono::seconds kLingerTimeout{1};
 constexpr size_t kLingerBytesMax = 256 * 1024;
-
-std::string_view reason_of(int status) {
-  switch (status) {
-    case 200:
-      return "OK";
-    case 204:
-      return "No Content";
-    case 400:
-      return "Bad Request";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 413:
-      return "Content Too Large";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 500:
-      return "Internal Server Error";
-    case 501:
-      return "Coding Not Supported";
-    case 503:
-      return "Service Unavailable";
-    case 505:
-      return "HTTP Version Not Supported";
-    default:
-      return "Status";
-  }
-}
 
 std::string write_out(const Response& response, bool to_head, bool keep_alive) {
   std::string text = "HTTP/1.1 " + std::to_string(response.status) + " ";

@@ -47,18 +47,24 @@ bool FieldList::lists(std::string_view name, std::string_view token) const {
   return false;
 }
 
-std::string_view FieldList::keep(std::string_view text) {
-  if (text.empty()) return {};
-  if (text.size() > chunk_left_) {
-    chunk_left_ = std::max(text.size(), kChunkBytes);
-    chunks_.push_back(std::make_unique_for_overwrite<char[]>(chunk_left_));
-    chunk_begin_ = chunks_.back().get();
+std::span<char> FieldList::room(size_t bytes) {
+  if (bytes > chunk_left_) {
+    chunk_left_ = std::max(bytes, kChunkBytes);
+    char* const chunk = static_cast<char*>(runtime::allocate_frame(chunk_left_));
+    chunks_.push_back(std::unique_ptr<char, FreeChunk>(chunk, FreeChunk{chunk_left_}));
+    chunk_begin_ = chunk;
   }
   char* const place = chunk_begin_;
-  std::memcpy(place, text.data(), text.size());
-  chunk_begin_ += text.size();
-  chunk_left_ -= text.size();
-  return {place, text.size()};
+  chunk_begin_ += bytes;
+  chunk_left_ -= bytes;
+  return {place, bytes};
+}
+
+std::string_view FieldList::keep(std::string_view text) {
+  if (text.empty()) return {};
+  const std::span<char> place = room(text.size());
+  std::memcpy(place.data(), text.data(), text.size());
+  return {place.data(), place.size()};
 }
 
 void FieldList::add(std::string_view name, std::string_view value) {

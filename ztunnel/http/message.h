@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ztunnel/runtime/buffer.h"
+#include "ztunnel/runtime/frame_pool.h"
 
 #include <cstdint>
 #include <memory>
@@ -42,13 +43,20 @@ class FieldList {
   void add_view(std::string_view name, std::string_view value) { fields_.push_back({name, value}); }
   void hold(runtime::Buffer bytes) { held_.push_back(std::move(bytes)); }
   std::string_view keep(std::string_view text);  // a copy that lives as long as the list
+  std::span<char> room(size_t bytes);            // to be written to; lives as long as the list
+  void reserve(size_t fields) { fields_.reserve(fields); }
   void clear();
 
  private:
   static constexpr size_t kChunkBytes = 1024;
+  // Of the coroutines' pool: a head for each request costs the heap nothing.
+  struct FreeChunk {
+    size_t bytes = 0;
+    void operator()(char* chunk) const noexcept { runtime::free_frame(chunk, bytes); }
+  };
   std::vector<Field> fields_;
   std::vector<runtime::Buffer> held_;
-  std::vector<std::unique_ptr<char[]>> chunks_;
+  std::vector<std::unique_ptr<char, FreeChunk>> chunks_;
   char* chunk_begin_ = nullptr;  // what is left of the last one
   size_t chunk_left_ = 0;
 };
