@@ -8,32 +8,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "support"))
+from eventually import eventually  # noqa: E402,F401: also what suites take from here
+
 BIN = pathlib.Path(os.environ.get("WEFT_BIN", HERE.parent.parent / "build/dev/bin"))
 WEFT = str(BIN / "weft")
 PYTHON = "/usr/bin/python3"
 PEER = str(HERE / "peer.py")
 SKIPPED = 77  # ctest's SKIP_RETURN_CODE
-
-
-def eventually(ask, within=15.0, what="it"):
-    """Returns ask()'s first true answer; fails with its last error when the time is over."""
-    end = time.monotonic() + within
-    last = None
-    while True:
-        try:
-            answer = ask()
-            if answer:
-                return answer
-            last = f"last answer: {answer!r}"
-        except (AssertionError, subprocess.SubprocessError, OSError, ValueError) as problem:
-            last = problem
-        if time.monotonic() >= end:
-            raise AssertionError(f"{what} not so within {within} s; {last}")
-        time.sleep(0.05)
 
 
 def meta(name, ns=None, labels=None, annotations=None):

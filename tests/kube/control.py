@@ -3,17 +3,15 @@
 import http.client
 import json
 import os
-import pathlib
 import re
 import socket
 import subprocess
 
-from cluster import ADDRESS, HERE, KUBERNETES, ApiError
+from cluster import ADDRESS, KUBERNETES, ApiError
 from grpc_peer import Peer
 from processes import eventually
+from release import BIN, ROOT
 
-ROOT = HERE.parent.parent
-BIN = pathlib.Path(os.environ.get("WEFT_BIN", ROOT / "build/dev/bin"))
 NAMESPACE = "weft-system"
 NAME = f"weft-control.{NAMESPACE}.svc"
 TEMPLATES = ("service-accounts", "rbac-control", "mesh-config")

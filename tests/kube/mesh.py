@@ -6,22 +6,14 @@
 """
 
 import json
-import os
-import pathlib
-import subprocess
 
 import image
-from cluster import HERE, KUBERNETES
+import release
 from nodes import Nodes, is_ready
 from processes import eventually
+from release import BIN, CHART, NAMESPACE, ROOT
 
-ROOT = HERE.parent.parent
-BIN = pathlib.Path(os.environ.get("WEFT_BIN", ROOT / "build/dev/bin"))
-BUILT = BIN.parent / "chart/weft"  # with what the build adds
-CHART = BUILT if BUILT.exists() else ROOT / "helm/weft"
 SHOP = ROOT / "scripts/shop"
-NAMESPACE = "istio-system"
-RELEASE = "weft"
 CAPTURED = "ambient.istio.io/redirection"  # the annotation by which a node says that a pod is captured
 
 
@@ -39,22 +31,9 @@ class Mesh(Nodes):
         images = {**image.weft(BIN, chart_version()), **image.shop(SHOP), **options.pop("images", {})}
         super().__init__(images=images, **options)
 
-    def helm(self, *arguments, check=True, within=180):
-        """Helm's standard output, or, with check=False, the whole CompletedProcess."""
-        state = self.folder / "helm"
-        home = {"HELM_CACHE_HOME": state, "HELM_CONFIG_HOME": state, "HELM_DATA_HOME": state}
-        done = subprocess.run(
-            self.enter(KUBERNETES / "helm", "--kubeconfig", self.admin, *arguments), capture_output=True, text=True,
-            timeout=within, env={**os.environ, **{name: str(path) for name, path in home.items()}})
-        if not check:
-            return done
-        assert done.returncode == 0, f"helm {' '.join(map(str, arguments))}: {done.stderr}"
-        return done.stdout
-
     def install(self, *values, verb="install"):
         """helm install (or upgrade), values as `name=value`; returns when all of it is ready."""
-        flags = [word for value in values for word in ("--set", value)]
-        self.helm(verb, RELEASE, CHART, "-n", NAMESPACE, "--create-namespace", *flags)
+        release.install(self, *values, verb=verb)
         self.wait_installed()
 
     def wait_installed(self):
@@ -65,7 +44,7 @@ class Mesh(Nodes):
             raise AssertionError(f"{problem}\n{self.explain(NAMESPACE)}") from problem
 
     def uninstall(self):
-        self.helm("uninstall", RELEASE, "-n", NAMESPACE, "--wait")
+        release.uninstall(self, "--wait")
 
     def enrol(self, namespace="default", **labels):
         """Labels a namespace as in the mesh."""

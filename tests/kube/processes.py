@@ -8,27 +8,13 @@ import os
 import pathlib
 import signal
 import subprocess
-import time
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from eventually import eventually  # noqa: E402: also what suites take from here
 
 # Ignoring SIGCHLD survives exec and makes the kernel reap every orphan that comes to this init.
 INIT = ["sh", "-c", "trap '' CHLD; exec sleep infinity"]
-
-
-def eventually(ask, within=30.0, what="it", pause=0.05):
-    """Returns ask()'s first true answer; fails with its last error when the time is over."""
-    end = time.monotonic() + within
-    last = None
-    while True:
-        try:
-            answer = ask()
-            if answer:
-                return answer
-            last = f"last answer: {answer!r}"
-        except (AssertionError, subprocess.SubprocessError, OSError, ValueError, KeyError) as problem:
-            last = problem
-        if time.monotonic() >= end:
-            raise AssertionError(f"{what} not so within {within} s; {last}")
-        time.sleep(pause)
 
 
 def child_of(pid, program):

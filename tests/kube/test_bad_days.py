@@ -1,33 +1,14 @@
 """Bad days of real nodes: what dies, is deleted or away, and what users notice of it."""
 
-import unittest
-
 import nodes
-from mesh import CAPTURED, NAMESPACE, Mesh
+from mesh import CAPTURED, NAMESPACE
 from pods import NS, load, pod, served
 from processes import eventually
+from suite import MeshSuite
 
 
-class BadDays(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.mesh = Mesh().__enter__()
-        cls.addClassCleanup(cls.mesh.close)
-        cls.mesh.install()
-        cls.mesh.kubectl("create", "namespace", NS)
-        cls.mesh.enrol(NS)
-        cls.mesh.wait_account(NS)
-        cls.mesh.apply([*served(), pod("ask", "kn1"), pod("near", "kn2")])
-        cls.mesh.wait_captured(NS)
-
-    def tearDown(self):
-        self.mesh.kubectl("delete", "pod", "-n", NS, "-l", "app in (new, later)", "--grace-period=1")
-
-    def ask(self, client="ask", url="http://web/"):
-        return self.mesh.curl(client, url, namespace=NS)[0]
-
-    def works(self, client="ask"):
-        eventually(lambda: self.ask(client) == 200, what=f"the service from {client}")
+class BadDays(MeshSuite):
+    objects = [*served(), pod("ask", "kn1"), pod("near", "kn2")]
 
     def kill(self, node, program):
         """SIGKILL for a program of ours on a node; returns when its container runs again."""
@@ -42,11 +23,6 @@ class BadDays(unittest.TestCase):
             now = self.mesh.weft_pods(name, node)[0]
             return nodes.is_ready(now) and started(now) != before
         eventually(again, within=60, what=f"{program} of {node} again")
-
-    def new_pod_is_captured(self, name="new"):
-        self.mesh.apply(pod(name, "kn1"))
-        self.mesh.wait_captured(NS, f"app={name}")
-        self.works(name)
 
     def test_agent_killed(self):
         with load(self.mesh):
@@ -92,12 +68,13 @@ class BadDays(unittest.TestCase):
             eventually(lambda: not self.mesh.weft_pods("weft-agent"), what="no agent")
             self.works()
             self.mesh.apply(pod("later", "kn1"))
+            self.addCleanup(self.mesh.kubectl, "delete", "pod", "later", "-n", NS, "--grace-period=1")
 
             def events():
                 said = self.mesh.get("events", "-n", NS, "--field-selector=involvedObject.name=later")["items"]
                 return [one["message"] for one in said if one["type"] == "Warning" and "weft" in one["message"]]
             self.assertIn("agent", eventually(events, within=40, what="an event")[0])
-            self.assertFalse(nodes.is_ready(self.mesh.get("pod", "later", "-n", NS)))
+            self.assertFalse(nodes.is_ready(self.get("later")))
         finally:
             self.mesh.kubectl("patch", "daemonset/weft-agent", "-n", NAMESPACE, "--patch", back)
             self.mesh.wait_installed()
@@ -111,7 +88,7 @@ class BadDays(unittest.TestCase):
         self.mesh.wait_captured(NS, within=90)
         for client in ("ask", "near"):
             self.works(client)
-        self.assertEqual(self.mesh.get("pod", "web", "-n", NS)["metadata"]["annotations"][CAPTURED], "enabled")
+        self.assertEqual(self.get("web")["metadata"]["annotations"][CAPTURED], "enabled")
 
 
 if __name__ == "__main__":

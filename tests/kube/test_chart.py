@@ -1,20 +1,16 @@
 """The Helm chart against a real API server: what it makes, who may do what, upgrade, rollback, uninstall."""
 
 import json
-import os
-import pathlib
 import subprocess
 import unittest
 
 import cluster
-from cluster import KUBERNETES, ApiError, Cluster
+import release
+from cluster import HERE, KUBERNETES, ApiError, Cluster
 from processes import eventually
+from release import BIN, CHART, NAMESPACE, RELEASE
 
-HERE = pathlib.Path(__file__).resolve().parent
-CHART = pathlib.Path(os.environ.get("WEFT_CHART", HERE.parents[1] / "build/dev/chart/weft"))
-WEFT = pathlib.Path(os.environ.get("WEFT_BIN", HERE.parents[1] / "build/dev/bin")) / "weft"
 PLATFORMS = ("gke", "eks", "aks", "openshift", "k3s", "k3d", "kind", "minikube", "microk8s")
-NAMESPACE = "istio-system"
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "default"},
        "spec": {"nodeName": "node-1", "containers": [{"name": "main", "image": "none"}]}}
 
@@ -26,22 +22,12 @@ class ChartTest(unittest.TestCase):
         cls.addClassCleanup(cls.cluster.close)
 
     @classmethod
-    def helm(cls, *arguments, check=True, within=120):
-        """helm's standard output, or, with check=False, the whole CompletedProcess."""
-        folder = cls.cluster.folder / "helm"
-        environment = {**os.environ, "HELM_CACHE_HOME": folder, "HELM_CONFIG_HOME": folder, "HELM_DATA_HOME": folder}
-        done = subprocess.run(
-            cls.cluster.enter(KUBERNETES / "helm", "--kubeconfig", cls.cluster.admin, *map(str, arguments)),
-            capture_output=True, text=True, env=environment, timeout=within)
-        if not check:
-            return done
-        assert done.returncode == 0, f"helm {' '.join(map(str, arguments))}: {done.stderr}"
-        return done.stdout
+    def helm(cls, *arguments, **options):
+        return release.helm(cls.cluster, *arguments, **options)
 
     @classmethod
     def install(cls, *values, verb="install"):
-        flags = [word for value in values for word in ("--set", value)]
-        return cls.helm(verb, "weft", CHART, "-n", NAMESPACE, "--create-namespace", *flags)
+        return release.install(cls.cluster, *values, verb=verb)
 
     def may(self, account, verb, resource, namespace=NAMESPACE, name=None, group="", sub=None):
         attributes = {"verb": verb, "resource": resource, "group": group, "namespace": namespace}
@@ -202,7 +188,6 @@ class Installed(ChartTest):
 class LifeCycle(ChartTest):
     def test_upgrade_rollback_uninstall(self):
         self.install()
-        self.cluster.wait_kinds()
         self.cluster.kubectl("apply", "-n", "default", "-f", HERE / "crds/good/security.yaml")
         self.install("control.replicas=3", "meshConfig.outboundTrafficPolicy.mode=REGISTRY_ONLY", verb="upgrade")
 
@@ -211,10 +196,10 @@ class LifeCycle(ChartTest):
         self.assertEqual(replicas(), 3)
         mesh = self.cluster.get("configmap", "istio", "-n", NAMESPACE)["data"]["mesh"]
         self.assertIn("mode: REGISTRY_ONLY", mesh)
-        self.helm("rollback", "weft", "1", "-n", NAMESPACE)
+        self.helm("rollback", RELEASE, "1", "-n", NAMESPACE)
         self.assertEqual(replicas(), 2)
         self.assertNotIn("REGISTRY_ONLY", self.cluster.get("configmap", "istio", "-n", NAMESPACE)["data"]["mesh"])
-        self.helm("uninstall", "weft", "-n", NAMESPACE, "--no-hooks")
+        release.uninstall(self.cluster, "--no-hooks")
         ours = "app.kubernetes.io/part-of=weft"
         kinds = "deployment,daemonset,service,serviceaccount,configmap,role,rolebinding,poddisruptionbudget"
         self.assertEqual(self.cluster.get(kinds, "-n", NAMESPACE, "-l", ours)["items"], [])
@@ -237,7 +222,7 @@ class BesideIstio(ChartTest):
         self.assertEqual(crds["peerauthentications.security.istio.io"]["metadata"]["labels"], {"chart": "istio"})
         self.assertEqual(len(crds), 15)
         self.install(verb="upgrade")
-        self.helm("uninstall", "weft", "-n", NAMESPACE, "--no-hooks")
+        release.uninstall(self.cluster, "--no-hooks")
         self.assertEqual(len(self.cluster.get("crd")["items"]), 15)
 
 
@@ -246,7 +231,7 @@ class Command(ChartTest):
 
     def weft(self, *arguments, path=KUBERNETES):
         environment = [f"PATH={path}", f"HOME={self.cluster.folder}"]
-        return subprocess.run(self.cluster.enter("env", *environment, WEFT, *map(str, arguments)),
+        return subprocess.run(self.cluster.enter("env", *environment, BIN / "weft", *map(str, arguments)),
                               capture_output=True, timeout=120)
 
     def on_cluster(self, *arguments):

@@ -1,16 +1,13 @@
 """The CRDs that proto/crd becomes, in a real API server: what kubectl accepts, refuses, explains and lists."""
 
 import json
-import os
-import pathlib
 import re
 import unittest
 
 import cluster
-from cluster import ApiError, Cluster
+from cluster import HERE, ApiError, Cluster
+from release import CHART
 
-HERE = pathlib.Path(__file__).resolve().parent
-CHART = pathlib.Path(os.environ.get("WEFT_CHART", HERE.parents[1] / "build/dev/chart/weft"))
 CRDS = CHART / "files/crds"
 NETWORKING, SECURITY = "networking.istio.io", "security.istio.io"
 TELEMETRY, EXTENSIONS = "telemetry.istio.io", "extensions.istio.io"

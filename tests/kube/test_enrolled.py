@@ -1,37 +1,18 @@
 """Pods of all kinds that a real kubelet starts, in the mesh: what Kubernetes promises of them still holds."""
 
 import json
-import unittest
 
 import nodes
-from mesh import CAPTURED, Mesh
+from mesh import CAPTURED
 from pods import NS, container, pod, service
 from processes import eventually
+from suite import MeshSuite
 
 
-class Enrolled(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.mesh = Mesh().__enter__()
-        cls.addClassCleanup(cls.mesh.close)
-        cls.mesh.install()
-        cls.mesh.kubectl("create", "namespace", NS)
-        cls.mesh.enrol(NS)
-        cls.mesh.wait_account(NS)
-        cls.mesh.apply([pod("web", "kn2", container(port=8080, ports=[{"containerPort": 8080, "hostPort": 18080}])),
-                        service("web", 80, 8080), pod("ask", "kn1"), pod("near", "kn2"),
-                        pod("outside", "kn1", namespace="default")])
-        cls.mesh.wait_captured(NS)
-        cls.mesh.wait_pods("default")
-
-    def ask(self, url="http://web/", pod="ask", namespace=NS):
-        return self.mesh.curl(pod, url, namespace=namespace)
-
-    def address(self, name, namespace=NS):
-        return self.mesh.get("pod", name, "-n", namespace)["status"]["podIP"]
-
-    def get(self, name):
-        return self.mesh.get("pod", name, "-n", NS)
+class Enrolled(MeshSuite):
+    objects = [pod("web", "kn2", container(port=8080, ports=[{"containerPort": 8080, "hostPort": 18080}])),
+               service("web", 80, 8080), pod("ask", "kn1"), pod("near", "kn2"),
+               pod("outside", "kn1", namespace="default")]
 
     def test_between_nodes_over_hbone_with_the_client_s_address(self):
         self.assertEqual(self.ask(), (200, self.address("ask")))
@@ -43,14 +24,14 @@ class Enrolled(unittest.TestCase):
         self.assertIn('direction="inbound"', eventually(logged, what="the access log")[-1])
 
     def test_on_one_node(self):
-        self.assertEqual(self.ask(pod="near"), (200, self.address("near")))
+        self.assertEqual(self.ask("near"), (200, self.address("near")))
 
     def test_from_outside_the_mesh(self):
         url = f"http://{self.address('web')}:8080/"
-        self.assertEqual(self.ask(url, "outside", "default"), (200, self.address("outside", "default")))
+        self.assertEqual(self.ask("outside", url, "default"), (200, self.address("outside", "default")))
 
     def test_logs_and_exec(self):
-        self.ask("http://web/logged")
+        self.ask(url="http://web/logged")
         eventually(lambda: "asked /logged" in self.mesh.kubectl("logs", "-n", NS, "web"), what="the log")
         said = self.mesh.kubectl("exec", "-n", NS, "-i", "web", "--", "cat", input="through standard input")
         self.assertEqual(said, "through standard input")
@@ -62,7 +43,7 @@ class Enrolled(unittest.TestCase):
     def test_host_network_pod_is_left_alone_and_reaches_services(self):
         self.mesh.apply(pod("host", "kn1", hostNetwork=True, dnsPolicy="ClusterFirstWithHostNet"))
         self.mesh.wait_pods(NS, "app=host")
-        self.assertEqual(self.ask(pod="host")[0], 200)
+        self.assertEqual(self.ask("host")[0], 200)
         self.assertNotIn(CAPTURED, self.get("host")["metadata"].get("annotations", {}))
 
     def test_init_containers_are_in_the_mesh(self):
@@ -75,14 +56,14 @@ class Enrolled(unittest.TestCase):
         self.assertEqual(len(ready["status"]["containerStatuses"]), 2)
         self.assertEqual(self.mesh.kubectl("logs", "-n", NS, "starts", "-c", "first"), ready["status"]["podIP"])
         for port in (7001, 7002, 7003):
-            self.assertEqual(self.ask(f"http://{ready['status']['podIP']}:{port}/", "near")[0], 200)
+            self.assertEqual(self.ask("near", f"http://{ready['status']['podIP']}:{port}/")[0], 200)
         self.assertEqual(ready["status"]["initContainerStatuses"][0]["restartCount"], 0)
 
     def test_a_container_restarts_in_place(self):
         self.mesh.apply([pod("again", "kn2", container(port=8080), container("other")), service("again", 80, 8080)])
         before = self.mesh.wait_captured(NS, "app=again")[0]
-        self.assertEqual(self.ask("http://again/")[0], 200)
-        self.ask("http://again/exit")
+        self.assertEqual(self.ask(url="http://again/")[0], 200)
+        self.ask(url="http://again/exit")
 
         def restarted():
             now = self.get("again")
@@ -90,15 +71,14 @@ class Enrolled(unittest.TestCase):
             return main["restartCount"] == 1 and nodes.is_ready(now) and now
         now = eventually(restarted, what="a restart")
         self.assertEqual(now["status"]["podIP"], before["status"]["podIP"])
-        self.assertEqual(self.ask("http://again/")[0], 200)
+        self.assertEqual(self.ask(url="http://again/")[0], 200)
 
     def test_a_pod_that_is_there_before_its_namespace_is_labelled(self):
-        self.mesh.kubectl("create", "namespace", "late")
-        self.mesh.wait_account("late")
+        self.namespace("late", enrol=False)
         self.mesh.apply([pod("web", "kn2", container(port=8080), namespace="late"), pod("ask", "kn1", namespace="late"),
                          service("web", 80, 8080, "late")])
         self.mesh.wait_pods("late")
-        eventually(lambda: self.ask(namespace="late")[0] == 200, what="the service")
+        self.works(namespace="late")
         self.mesh.enrol("late")
         self.mesh.wait_captured("late")
         self.assertEqual(self.ask(namespace="late"), (200, self.address("ask", "late")))

@@ -1,24 +1,15 @@
 """Both DaemonSets and control replaced under load, by a real controller: nobody in the mesh notices."""
 
-import unittest
-
 import nodes
-from mesh import NAMESPACE, RELEASE, Mesh
+import release
 from pods import NS, load, pod, served, service
 from processes import eventually
+from release import NAMESPACE, RELEASE
+from suite import MeshSuite
 
 
-class Rollouts(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.mesh = Mesh().__enter__()
-        cls.addClassCleanup(cls.mesh.close)
-        cls.mesh.install()
-        cls.mesh.kubectl("create", "namespace", NS)
-        cls.mesh.enrol(NS)
-        cls.mesh.wait_account(NS)
-        cls.mesh.apply(served())
-        cls.mesh.wait_captured(NS)
+class Rollouts(MeshSuite):
+    objects = served()
 
     def restart(self, *what):
         for one in what:
@@ -42,7 +33,7 @@ class Rollouts(unittest.TestCase):
         with load(self.mesh):
             self.mesh.install("ztunnel.drainSeconds=12", verb="upgrade")
             eventually(lambda: drain() == {"--drain-time=12"}, what="ztunnels of the new release only")
-            self.mesh.helm("rollback", RELEASE, "-n", NAMESPACE)
+            release.helm(self.mesh, "rollback", RELEASE, "-n", NAMESPACE)
             self.mesh.wait_installed()
             eventually(lambda: drain() == before, what="ztunnels of the old release only")
 
@@ -66,9 +57,7 @@ class Rollouts(unittest.TestCase):
     def test_all_at_once(self):
         with load(self.mesh):
             self.restart("daemonset/weft-agent", "daemonset/weft-ztunnel", "deployment/weft-control")
-        self.mesh.apply(pod("after", "kn1"))
-        self.mesh.wait_captured(NS, "app=after")
-        self.assertEqual(self.mesh.curl("after", "http://web/", namespace=NS)[0], 200)
+        self.new_pod_is_captured()
 
 
 if __name__ == "__main__":

@@ -1,43 +1,31 @@
 """Policies on real nodes: STRICT with the kubelet's probes passing, who may call whom, and what follows live."""
 
-import unittest
-
 import nodes
-from mesh import Mesh
 from pods import NS, container, pod, service
 from processes import eventually
+from suite import MeshSuite
+
+PROBES = {"livenessProbe": {"httpGet": {"path": "/live", "port": 8080}, "periodSeconds": 1, "failureThreshold": 2},
+          "startupProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1}}
 
 
-class Strict(unittest.TestCase):
+class Strict(MeshSuite):
+    objects = [pod("web", "kn2", container(port=8080, ports=[{"containerPort": 8080, "hostPort": 18080}], **PROBES)),
+               service("web", 80, 8080), pod("friend", "kn1", serviceAccountName="friend"),
+               pod("stranger", "kn1", serviceAccountName="stranger"), pod("near", "kn2", serviceAccountName="stranger"),
+               pod("outside", "kn1", namespace="default"), pod("outside-near", "kn2", namespace="default")]
+
     @classmethod
-    def setUpClass(cls):
-        cls.mesh = Mesh().__enter__()
-        cls.addClassCleanup(cls.mesh.close)
-        cls.mesh.install()
-        cls.mesh.kubectl("create", "namespace", NS)
-        cls.mesh.enrol(NS)
-        cls.mesh.wait_account(NS)
+    def prepare(cls):
         for account in ("friend", "stranger"):
             cls.mesh.kubectl("create", "serviceaccount", account, "-n", NS)
         cls.mesh.mutual_tls(NS, "STRICT")
-        probes = {"livenessProbe": {"httpGet": {"path": "/live", "port": 8080}, "periodSeconds": 1, "failureThreshold": 2},
-                  "startupProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1}}
-        cls.mesh.apply([
-            pod("web", "kn2", container(port=8080, ports=[{"containerPort": 8080, "hostPort": 18080}], **probes)),
-            service("web", 80, 8080), pod("friend", "kn1", serviceAccountName="friend"),
-            pod("stranger", "kn1", serviceAccountName="stranger"), pod("near", "kn2", serviceAccountName="stranger"),
-            pod("outside", "kn1", namespace="default"), pod("outside-near", "kn2", namespace="default")])
-        cls.mesh.wait_captured(NS)
-        cls.mesh.wait_pods("default")
 
     def ask(self, client, namespace=NS, url=f"http://web.{NS}/"):
         return self.mesh.curl(client, url, "--max-time", "3", namespace=namespace)[0]
 
-    def web(self):
-        return self.mesh.get("pod", "web", "-n", NS)
-
     def test_plain_text_is_refused_from_everywhere_but_the_kubelet(self):
-        address = self.web()["status"]["podIP"]
+        address = self.get("web")["status"]["podIP"]
         self.assertEqual(self.ask("friend"), 200)
         for client in ("outside", "outside-near"):
             for url in (f"http://web.{NS}/", f"http://{address}:8080/"):
@@ -51,7 +39,7 @@ class Strict(unittest.TestCase):
         asked = lambda: self.mesh.kubectl("logs", "-n", NS, "web").count("asked /live")  # noqa: E731
         before = asked()
         eventually(lambda: asked() > before + 4, what="probes that arrive")
-        web = self.web()
+        web = self.get("web")
         self.assertTrue(nodes.is_ready(web))
         self.assertEqual(web["status"]["containerStatuses"][0]["restartCount"], 0)
 
@@ -68,7 +56,7 @@ class Strict(unittest.TestCase):
         for client in ("stranger", "near"):
             eventually(lambda: self.ask(client) == 0, what=f"{client} refused")
         self.assertEqual(self.ask("friend"), 200)
-        self.assertTrue(nodes.is_ready(self.web()))
+        self.assertTrue(nodes.is_ready(self.get("web")))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
 import json
 import re
 import subprocess
-import unittest
 
-import mesh
 import nodes
-from mesh import SHOP, Mesh
+from cluster import KUBERNETES
+from mesh import SHOP
 from processes import eventually
+from suite import MeshSuite
 
 SERVICES = {"user-service": (5001, "/users/1", {"name": "Alice"}),
             "product-service": (5002, "/products/101", {"name": "Laptop"}),
@@ -22,14 +22,10 @@ def manifest(name, namespace):
     return re.sub(r"^  namespace: default$", f"  namespace: {namespace}", text, flags=re.MULTILINE)
 
 
-class Walkthrough(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.mesh = Mesh().__enter__()
-        cls.addClassCleanup(cls.mesh.close)
-        cls.mesh.install()
+class Walkthrough(MeshSuite):
+    namespaces = ()
 
-    def namespace(self, name, label):
+    def shop(self, name, label):
         """A labelled namespace with the shop in it, whose pods are spread over the nodes; returns the pods."""
         self.mesh.kubectl("create", "namespace", name)
         self.mesh.kubectl("label", "namespace", name, label)
@@ -39,11 +35,11 @@ class Walkthrough(unittest.TestCase):
         return self.mesh.wait_captured(name)
 
     def test_the_shop_by_port_forward(self):
-        pods = self.namespace("shop", "istio.io/dataplane-mode=ambient")
+        pods = self.shop("shop", "istio.io/dataplane-mode=ambient")
         for pod in pods:
             self.assertEqual([one["ready"] for one in pod["status"]["containerStatuses"]], [True])
         for service, (port, path, answer) in SERVICES.items():
-            command = self.mesh.enter(mesh.KUBERNETES / "kubectl", "--kubeconfig", self.mesh.admin, "port-forward",
+            command = self.mesh.enter(KUBERNETES / "kubectl", "--kubeconfig", self.mesh.admin, "port-forward",
                                       "-n", "shop", f"svc/{service}", f"{port}:80")
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as forward:
                 try:
@@ -63,7 +59,7 @@ class Walkthrough(unittest.TestCase):
 
     def test_bookinfo_with_injection_label(self):
         """As with sidecars: the label of injection, sleep scaled to three; pods are in the mesh, READY is 1/1."""
-        self.namespace("bookinfo", "istio-injection=enabled")
+        self.shop("bookinfo", "istio-injection=enabled")
         deployment = {
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "sleep", "namespace": "bookinfo"},
             "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "sleep"}}, "template": {
