@@ -48,8 +48,9 @@ class IndexedTable final : public Table {
 Result<void> IndexedTable::compile() {
   for (const weft::route::HttpRoute& config : config_.http()) {
     const auto number = static_cast<uint32_t>(routes_.size());
-    Route route;
-    route.config = &config;
+    auto made = Route::compile(config);
+    if (!made) return Fail(std::move(made).error().in("route \"" + config.name() + "\""));
+    Route route = *std::move(made);
     if (config.matches().empty()) {
       route.names.push_back(config.name());
       TRY(add(HttpMatch::default_instance(), number, 0));

@@ -1,9 +1,11 @@
 // Arbitrary routes and an arbitrary request: compiled or refused with a reason; what the index
-// finds is what asking every route in order finds; a normalized path is normal.
+// finds is what asking every route in order finds; a normalized path is normal; a rewritten one
+// begins with a slash and is bounded.
 //
 // Input: two bytes of how long the Port is, its protobuf bytes, then lines: method, path,
 // authority, and "name: value" as often as there are.
 #include "ztunnel/base/check.h"
+#include "ztunnel/routing/apply.h"
 #include "ztunnel/routing/normalize.h"
 #include "ztunnel/routing/route.h"
 #include "ztunnel/routing/table.h"
@@ -57,5 +59,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CHECK(fast.route == slow.route);
   CHECK(fast.name == slow.name);
   CHECK(fast.prefix_bytes == slow.prefix_bytes);
+  if (fast.route == nullptr) return 0;
+  const auto answer = routing::answer(fast, head);
+  const routing::Weighted* chosen = routing::choose(*fast.route, size);
+  if (!answer || *answer || chosen == nullptr) return 0;
+  const std::string_view before = head.path;
+  if (!routing::change_request(fast, *chosen, {}, head) || head.path == before) return 0;
+  CHECK(head.path.starts_with('/'));
+  CHECK(head.path.size() <= routing::kRewrittenBytesMax);
   return 0;
 }
