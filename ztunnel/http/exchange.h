@@ -56,6 +56,9 @@ class ServerExchange : public BodyReader, public BodyWriter {
   // `call` runs once, on a turn of its own, should the client go before the response is whole;
   // never after the exchange is let go of. For who waits for something else meanwhile.
   virtual void when_gone(std::move_only_function<void()> call) = 0;
+  // A read() that waits fails with kCancelled, as later ones do: the rest of the request is not
+  // wanted. Its response may go on.
+  virtual void stop_reading() = 0;
   // Resets it: the client sees that the response is not whole.
   virtual void abort() = 0;
 };

@@ -105,6 +105,9 @@ class Http1Server::Exchange final : public ServerExchange {
     // Only what comes behind the request tells; within it, its reader is told.
     if (!reader_.has_more()) inlet().when_ended(std::move(call));
   }
+  void stop_reading() override {
+    inlet().interrupt(Error(Code::kCancelled, "HTTP/1.1: the rest of the request is not wanted"));
+  }
   void abort() override { connection_.abort(); }
 
  private:

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 // The seam between one request (proxy.h) and where it is sent. The proxy asks for a Try; a Try is
@@ -36,6 +37,8 @@ enum class Flag : uint8_t {
   kNoCluster,           // NC: a destination without a host
   kRefused,             // UAEX
 };
+
+std::string_view to_string(Flag flag);  // Envoy's letters; "-": none
 
 struct Failure {
   Error error;
@@ -67,9 +70,11 @@ class Upstreams {
  public:
   virtual ~Upstreams() = default;
   // An endpoint is chosen, a connection taken or made (HBONE where the endpoint has it, with the
-  // waypoint's identity), limits are counted. Waits at most for connect_timeout.
+  // waypoint's identity), limits are counted. Waits at most for connect_timeout. The caller keeps
+  // `destination` until then.
   virtual runtime::Task<std::expected<std::unique_ptr<Try>, Failure>> begin(
-      weft::route::Destination destination, http::Version client_version, Chooser chooser) = 0;
+      const weft::route::Destination& destination, http::Version client_version,
+      Chooser chooser) = 0;
   // The policy that begin() will follow, for what the proxy itself must know (what to hash on, how
   // many retries). Never null; good until the next turn of the loop.
   virtual const weft::route::Traffic& traffic_of(const weft::route::Destination& destination) = 0;

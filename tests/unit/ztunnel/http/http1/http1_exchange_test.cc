@@ -96,7 +96,7 @@ TEST_F(Http1ExchangeTest, AnswersPipelinedRequestsInTheirOrder) {
       "POST /length?q HTTP/1.1\r\nHost: b:80\r\nContent-Length: 2\r\n\r\nhi"
       "GET /none HTTP/1.1\r\nHost: c\r\n\r\n");
   EXPECT_EQ(got,
-            "HTTP/1.1 200 OK\r\ncontent-length: 21\r\n\r\nGET a/length x-one=1 {}"
+            "HTTP/1.1 200 OK\r\ncontent-length: 23\r\n\r\nGET a/length x-one=1 {}"
             "HTTP/1.1 200 OK\r\ncontent-length: 40\r\n\r\nPOST b:80/length?q content-length=2 {hi}"
             "HTTP/1.1 204 No Content\r\n\r\n");
 }

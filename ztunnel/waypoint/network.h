@@ -1,0 +1,40 @@
+#pragma once
+
+#include "proto/route.pb.h"
+#include "ztunnel/base/ip.h"
+#include "ztunnel/runtime/stream.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace weft::waypoint {
+
+// One place that serves a destination.
+struct Endpoint {
+  SocketAddress address;
+  std::string name;                      // "ip:port"
+  std::shared_ptr<const void> workload;  // learn::Workload in the mesh; for who made it
+};
+
+// What the clusters stand on: who serves a destination, and how one is reached. In a waypoint the
+// mesh's addresses and HBONE, in a bench a list and plain TCP.
+class Network {
+ public:
+  virtual ~Network() = default;
+  // Changes whenever endpoints() may answer otherwise than before.
+  virtual uint64_t generation() const = 0;
+  virtual std::vector<Endpoint> endpoints(const weft::route::Destination& destination) = 0;
+  // What the destination's port says that it speaks.
+  virtual weft::route::Port::Protocol protocol(const weft::route::Destination& destination) = 0;
+  // Null: the default. Good until generation() changes.
+  virtual const weft::route::Traffic* traffic(const weft::route::Destination& destination) = 0;
+  // The caller keeps `endpoint`.
+  virtual runtime::Task<Result<std::unique_ptr<runtime::ByteStream>>> dial(
+      const Endpoint& endpoint, const weft::route::Traffic& traffic,
+      std::chrono::milliseconds timeout) = 0;
+};
+
+}  // namespace weft::waypoint

@@ -1,0 +1,54 @@
+#pragma once
+
+#include "ztunnel/http/http1_ask.h"
+#include "ztunnel/http/lazy_deadline.h"
+#include "ztunnel/runtime/loop.h"
+#include "ztunnel/waypoint/network.h"
+#include "ztunnel/waypoint/upstreams.h"
+
+#include <chrono>
+#include <memory>
+#include <vector>
+
+namespace weft::waypoint {
+
+// One worker's connections to one endpoint. Shared by those who hold a connection of it, so that
+// an endpoint may go while its last answers come.
+class Pool : public std::enable_shared_from_this<Pool> {
+ public:
+  // Idle HTTP/1.1 connections that are kept; a wave's rest is closed.
+  static constexpr size_t kIdleMax = 1024;
+
+  Pool(runtime::Loop& loop, Network& network, Endpoint endpoint);
+
+  const Endpoint& endpoint() const { return endpoint_; }
+  size_t active() const { return active_; }  // exchanges under way
+  // A free connection, else a new one. `traffic` must stay until it returns.
+  runtime::Task<std::expected<std::unique_ptr<Try>, Failure>> begin(
+      http::Version version, const weft::route::Traffic& traffic);
+  // Closes what is idle.
+  void clear() { idle_.clear(); }
+
+ private:
+  struct Idle {
+    std::unique_ptr<http::Http1Client> client;
+    std::chrono::steady_clock::time_point since;
+  };
+  class Http1Try;
+  friend class Http1Try;
+
+  std::unique_ptr<http::Http1Client> take_idle();
+  void give_back(std::unique_ptr<http::Http1Client> client);
+  void drop(const http::Http1Client* client);
+  void drop_old();
+
+  runtime::Loop& loop_;
+  Network& network_;
+  Endpoint endpoint_;
+  std::vector<Idle> idle_;  // the last one used at the end
+  std::chrono::milliseconds idle_timeout_;
+  http::LazyDeadline sweep_;
+  size_t active_ = 0;
+};
+
+}  // namespace weft::waypoint

@@ -1,0 +1,49 @@
+#pragma once
+
+#include "ztunnel/http/http1_accept.h"
+#include "ztunnel/runtime/loop.h"
+#include "ztunnel/runtime/stream.h"
+#include "ztunnel/waypoint/config.h"
+#include "ztunnel/waypoint/report.h"
+#include "ztunnel/waypoint/request_ids.h"
+#include "ztunnel/waypoint/upstreams.h"
+
+#include <memory>
+#include <unordered_set>
+
+namespace weft::waypoint {
+
+// What a worker's configuration is at present.
+struct Present {
+  std::shared_ptr<const Config> config = std::make_shared<Config>();
+};
+
+// One worker's HTTP proxy: serves connections to the services behind this waypoint. Each request is
+// routed by the configuration that is there when it comes, and finishes with it.
+class Proxy {
+ public:
+  // `reporter` may be null.
+  Proxy(runtime::Loop& loop, const Present& present, Upstreams& upstreams, Reporter* reporter);
+  ~Proxy();  // every serve() must have returned
+
+  // Until the connection has ended.
+  runtime::Task<void> serve(std::unique_ptr<runtime::ByteStream> stream, Arrival arrival);
+  // Requests under way are finished, then their connections end: Connection: close, GOAWAY.
+  void drain();
+  size_t connections() const { return http1_.size(); }
+
+ private:
+  friend class Request;
+  runtime::Task<void> serve_http1(std::unique_ptr<runtime::ByteStream> stream,
+                                  const Arrival& arrival);
+
+  runtime::Loop& loop_;
+  const Present& present_;
+  Upstreams& upstreams_;
+  Reporter* reporter_;
+  RequestIds request_ids_;
+  std::unordered_set<http::Http1Server*> http1_;
+  bool draining_ = false;
+};
+
+}  // namespace weft::waypoint

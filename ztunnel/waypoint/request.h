@@ -1,0 +1,48 @@
+#pragma once
+
+#include "ztunnel/http/exchange.h"
+#include "ztunnel/waypoint/local_reply.h"
+#include "ztunnel/waypoint/proxy.h"
+#include "ztunnel/waypoint/report.h"
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace weft::waypoint {
+
+// One request on its way: route, tries, answer, report. Lives in the task that handles it.
+class Request {
+ public:
+  Request(Proxy& proxy, const Arrival& arrival, http::ServerExchange& exchange);
+
+  // Until the response is whole, or cannot be.
+  runtime::Task<void> handle();
+
+ private:
+  runtime::Task<void> forward(const weft::route::Destination& destination);
+  runtime::Task<void> try_once(Try& attempt, bool may_retry);
+  runtime::Task<void> copy_request(http::ClientExchange& upstream);
+  runtime::Task<Result<void>> send_ready(http::ClientExchange& upstream);
+  runtime::Task<Result<void>> copy_response(http::ClientExchange& upstream,
+                                            http::ResponseHead head);
+  runtime::Task<void> upgrade(http::ClientExchange& upstream, http::ResponseHead head);
+  runtime::Task<void> fail_with(int status, Flag flag, std::string body, bool overloaded = false);
+  runtime::Task<void> fail_upstream(const Error& error);
+  void fail_copy(const Error& error);
+  void prepare_head();
+  void report();
+
+  Proxy& proxy_;
+  const Arrival& arrival_;
+  http::ServerExchange& exchange_;
+  std::shared_ptr<const Config> config_;  // that it began with
+  Report report_;
+  std::string endpoint_;
+  bool client_gone_ = false;
+  std::string malformed_;  // what is wrong with the request's body
+  bool stale_ = false;     // the try met a connection that had just ended: another one may serve
+};
+
+}  // namespace weft::waypoint
