@@ -4,6 +4,7 @@
 #include "ztunnel/role/common_flags.h"
 #include "ztunnel/role/endpoints.h"
 #include "ztunnel/role/notify.h"
+#include "ztunnel/role/start_pages.h"
 #include "ztunnel/runtime/sync.h"
 
 #include <poll.h>
@@ -77,6 +78,15 @@ Task<void> tell_when_ready(Loop& loop, const learn::Learner& learner, const bool
   constexpr std::chrono::milliseconds kLookEvery{10};
   while (!ending && !not_ready_because(learner.status()).empty()) co_await loop.sleep(kLookEvery);
   if (!ending) notify_service_manager("READY=1");
+}
+
+// After the first connections to control and the first keys.
+constexpr std::chrono::seconds kStartTakes{5};
+
+void forget_the_start() {
+  if (const auto dropped = drop_start_pages(); !dropped) {
+    log::debug("ztunnel").field("error", dropped.error().to_string()).say("the start's pages stay");
+  }
 }
 
 // Ends things in the order in which they were made, once a signal has asked for it.
@@ -163,6 +173,7 @@ Result<void> run(Role& role, const Flags& flags) {
                     workers, tasks};
   loop->spawn(shutdown.run());
   tasks.spawn(tell_when_ready(*loop, *learner, shutdown.ending));
+  loop->schedule(kStartTakes, forget_the_start);
   log::info("ztunnel")
       .bare("role", role.name())
       .bare("backend", runtime::to_string(loop->backend()))
