@@ -1,12 +1,15 @@
 // The waypoint's HTTP proxy alone: plain TCP in and out, no mesh. For scripts/bench l7.
-//   bench_l7_proxy LISTEN UPSTREAM [--backend uring|epoll] [--http2]
+//   bench_l7_proxy LISTEN UPSTREAM [--routes FILE] [--backend uring|epoll] [--http2]
 // LISTEN and UPSTREAM are "ip:port"; --http2 speaks HTTP/2 to the upstream whatever the client
 // speaks.
 
+#include "ztunnel/base/file.h"
 #include "ztunnel/runtime/loop.h"
 #include "ztunnel/runtime/socket.h"
 #include "ztunnel/waypoint/pooled_upstreams.h"
 #include "ztunnel/waypoint/proxy.h"
+
+#include <google/protobuf/text_format.h>
 
 #include <cstdio>
 #include <string>
@@ -19,6 +22,9 @@ namespace {
 using runtime::Task;
 
 constexpr int kBacklog = 4096;
+constexpr size_t kRoutesBytesMax = 16U << 20;
+constexpr std::string_view kService = "bench/app";
+constexpr uint16_t kPort = 80;
 
 class PlainNetwork final : public waypoint::Network {
  public:
@@ -26,13 +32,13 @@ class PlainNetwork final : public waypoint::Network {
       : loop_(loop), upstream_(upstream), protocol_(protocol) {}
 
   uint64_t generation() const override { return 1; }
-  std::vector<waypoint::Endpoint> endpoints(const route::Destination&) override {
+  std::vector<waypoint::Host> endpoints(const route::Destination&) override {
     return {{upstream_, upstream_.to_string(), nullptr}};
   }
   route::Port::Protocol protocol(const route::Destination&) override { return protocol_; }
   const route::Traffic* traffic(const route::Destination&) override { return nullptr; }
   Task<Result<std::unique_ptr<runtime::ByteStream>>> dial(
-      const waypoint::Endpoint& endpoint, const route::Traffic&,
+      const waypoint::Host& endpoint, const route::Traffic&,
       std::chrono::milliseconds timeout) override {
     runtime::DialOptions options;
     options.timeout = timeout;
@@ -49,6 +55,7 @@ struct Flags {
   SocketAddress listen;
   SocketAddress upstream;
   std::string backend = "uring";
+  std::string routes;  // a file
   bool http2 = false;
 };
 
@@ -60,6 +67,8 @@ Result<Flags> parse(const std::vector<std::string>& args) {
   for (size_t i = 2; i < args.size(); ++i) {
     if (args[i] == "--http2") {
       flags.http2 = true;
+    } else if (args[i] == "--routes" && i + 1 < args.size()) {
+      flags.routes = args[++i];
     } else if (args[i] == "--backend" && i + 1 < args.size()) {
       flags.backend = args[++i];
     } else {
@@ -67,6 +76,22 @@ Result<Flags> parse(const std::vector<std::string>& args) {
     }
   }
   return flags;
+}
+
+// One service whose port has the routes that the file says, a route.Port as text.
+Result<std::shared_ptr<const waypoint::Config>> config_of(const std::string& routes) {
+  auto config = std::make_shared<waypoint::Config>();
+  if (routes.empty()) return config;
+  route::Port port;
+  const std::string text = TRY(read_file(routes, kRoutesBytesMax));
+  if (!google::protobuf::TextFormat::ParseFromString(text, &port)) {
+    return fail(Code::kInvalid, routes + " is no route.Port");
+  }
+  auto service = std::make_shared<waypoint::Service>();
+  service->key = kService;
+  service->ports[kPort].http = TRY(routing::Table::compile(port));
+  config->services[service->key] = service;
+  return config;
 }
 
 Result<void> run(const Flags& flags) {
@@ -77,11 +102,11 @@ Result<void> run(const Flags& flags) {
   PlainNetwork network(*loop, flags.upstream,
                        flags.http2 ? route::Port::HTTP2 : route::Port::SNIFF);
   waypoint::PooledUpstreams upstreams(*loop, network);
-  const waypoint::Present present;
-  waypoint::Proxy proxy(*loop, present, upstreams, nullptr);
+  const std::shared_ptr<const waypoint::Config> config = TRY(config_of(flags.routes));
+  waypoint::Proxy proxy(*loop, config, upstreams, nullptr);
   runtime::Acceptor acceptor(*loop, listener.get(), [&](Fd connection) {
     return proxy.serve(std::make_unique<runtime::SocketStream>(*loop, std::move(connection)),
-                       waypoint::Arrival::at("bench/bench", 80));
+                       waypoint::Arrival::at(std::string(kService), kPort));
   });
   loop->spawn(acceptor.run());
   loop->run();

@@ -46,7 +46,7 @@ void Cluster::refresh() {
   traffic_ = traffic == nullptr ? weft::route::Traffic() : *traffic;
   protocol_ = network_.protocol(destination_);
   std::vector<std::shared_ptr<Pool>> pools;
-  for (Endpoint& endpoint : network_.endpoints(destination_)) {
+  for (Host& endpoint : network_.endpoints(destination_)) {
     const auto same = std::ranges::find_if(pools_, [&](const std::shared_ptr<Pool>& pool) {
       return pool != nullptr && pool->endpoint().name == endpoint.name &&
              pool->endpoint().workload == endpoint.workload;

@@ -13,7 +13,7 @@
 namespace weft::waypoint {
 
 // One place that serves a destination.
-struct Endpoint {
+struct Host {
   SocketAddress address;
   std::string name;                      // "ip:port"
   std::shared_ptr<const void> workload;  // learn::Workload in the mesh; for who made it
@@ -26,14 +26,14 @@ class Network {
   virtual ~Network() = default;
   // Changes whenever endpoints() may answer otherwise than before.
   virtual uint64_t generation() const = 0;
-  virtual std::vector<Endpoint> endpoints(const weft::route::Destination& destination) = 0;
+  virtual std::vector<Host> endpoints(const weft::route::Destination& destination) = 0;
   // What the destination's port says that it speaks.
   virtual weft::route::Port::Protocol protocol(const weft::route::Destination& destination) = 0;
   // Null: the default. Good until generation() changes.
   virtual const weft::route::Traffic* traffic(const weft::route::Destination& destination) = 0;
   // The caller keeps `endpoint`.
   virtual runtime::Task<Result<std::unique_ptr<runtime::ByteStream>>> dial(
-      const Endpoint& endpoint, const weft::route::Traffic& traffic,
+      const Host& endpoint, const weft::route::Traffic& traffic,
       std::chrono::milliseconds timeout) = 0;
 };
 

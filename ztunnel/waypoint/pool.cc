@@ -44,7 +44,7 @@ class Pool::Http1Try final : public Try {
   std::unique_ptr<http::ClientExchange> exchange_;
 };
 
-Pool::Pool(runtime::Loop& loop, Network& network, Endpoint endpoint)
+Pool::Pool(runtime::Loop& loop, Network& network, Host endpoint)
     : loop_(loop),
       network_(network),
       endpoint_(std::move(endpoint)),

@@ -19,9 +19,9 @@ class Pool : public std::enable_shared_from_this<Pool> {
   // Idle HTTP/1.1 connections that are kept; a wave's rest is closed.
   static constexpr size_t kIdleMax = 1024;
 
-  Pool(runtime::Loop& loop, Network& network, Endpoint endpoint);
+  Pool(runtime::Loop& loop, Network& network, Host endpoint);
 
-  const Endpoint& endpoint() const { return endpoint_; }
+  const Host& endpoint() const { return endpoint_; }
   size_t active() const { return active_; }  // exchanges under way
   // A free connection, else a new one. `traffic` must stay until it returns.
   runtime::Task<std::expected<std::unique_ptr<Try>, Failure>> begin(
@@ -44,7 +44,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
 
   runtime::Loop& loop_;
   Network& network_;
-  Endpoint endpoint_;
+  Host endpoint_;
   std::vector<Idle> idle_;  // the last one used at the end
   std::chrono::milliseconds idle_timeout_;
   http::LazyDeadline sweep_;

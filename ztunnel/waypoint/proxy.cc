@@ -9,8 +9,9 @@ namespace weft::waypoint {
 
 using runtime::Task;
 
-Proxy::Proxy(runtime::Loop& loop, const Present& present, Upstreams& upstreams, Reporter* reporter)
-    : loop_(loop), present_(present), upstreams_(upstreams), reporter_(reporter) {}
+Proxy::Proxy(runtime::Loop& loop, const CurrentConfig& config, Upstreams& upstreams,
+             Reporter* reporter)
+    : loop_(loop), config_(config), upstreams_(upstreams), reporter_(reporter) {}
 
 Proxy::~Proxy() { CHECK(http1_.empty()); }
 

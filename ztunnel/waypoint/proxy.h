@@ -9,21 +9,20 @@
 #include "ztunnel/waypoint/upstreams.h"
 
 #include <memory>
+#include <random>
 #include <unordered_set>
 
 namespace weft::waypoint {
-
-// What a worker's configuration is at present.
-struct Present {
-  std::shared_ptr<const Config> config = std::make_shared<Config>();
-};
 
 // One worker's HTTP proxy: serves connections to the services behind this waypoint. Each request is
 // routed by the configuration that is there when it comes, and finishes with it.
 class Proxy {
  public:
+  using CurrentConfig = std::shared_ptr<const Config>;
+
+  // `config` is the worker's own, which it replaces as control speaks; null: nothing was said yet.
   // `reporter` may be null.
-  Proxy(runtime::Loop& loop, const Present& present, Upstreams& upstreams, Reporter* reporter);
+  Proxy(runtime::Loop& loop, const CurrentConfig& config, Upstreams& upstreams, Reporter* reporter);
   ~Proxy();  // every serve() must have returned
 
   // Until the connection has ended.
@@ -38,10 +37,11 @@ class Proxy {
                                   const Arrival& arrival);
 
   runtime::Loop& loop_;
-  const Present& present_;
+  const CurrentConfig& config_;
   Upstreams& upstreams_;
   Reporter* reporter_;
   RequestIds request_ids_;
+  std::minstd_rand dice_{std::random_device{}()};
   std::unordered_set<http::Http1Server*> http1_;
   bool draining_ = false;
 };

@@ -1,6 +1,7 @@
 #include "ztunnel/waypoint/request.h"
 
 #include "ztunnel/role/relay.h"
+#include "ztunnel/routing/route.h"
 #include "ztunnel/runtime/sync.h"
 
 #include <array>
@@ -24,13 +25,15 @@ bool is_idempotent(std::string_view method) {
          method == "DELETE" || method == "TRACE";
 }
 
+Error late() { return {Code::kTimeout, "the route's timeout has passed"}; }
+
 }  // namespace
 
 Request::Request(Proxy& proxy, const Arrival& arrival, http::ServerExchange& exchange)
     : proxy_(proxy),
       arrival_(arrival),
       exchange_(exchange),
-      config_(proxy.present_.config),
+      config_(proxy.config_),
       report_(arrival) {
   report_.began = proxy.loop_.now();
   report_.request = &exchange.request();
@@ -38,14 +41,77 @@ Request::Request(Proxy& proxy, const Arrival& arrival, http::ServerExchange& exc
 
 Task<void> Request::handle() {
   prepare_head();
-  const auto found = config_->services.find(arrival_.service);
-  if (found != config_->services.end() && !found->second->refused.empty()) {
-    co_await fail_with(403, Flag::kRefused, found->second->refused);
+  const Service* const service = find_service();
+  if (service != nullptr && !service->refused.empty()) {
+    co_await fail_with(403, Flag::kRefused, service->refused);
+  } else if (const routing::Table* const table = find_table(service); table != nullptr) {
+    co_await take_route(*table);
   } else {
-    report_.destination = &arrival_.straight;
     co_await forward(arrival_.straight);
   }
   report();
+}
+
+const Service* Request::find_service() const {
+  if (config_ == nullptr) return nullptr;
+  const auto found = config_->services.find(arrival_.service);
+  return found == config_->services.end() ? nullptr : found->second.get();
+}
+
+const routing::Table* Request::find_table(const Service* service) const {
+  if (service == nullptr) return nullptr;
+  const auto port = service->ports.find(arrival_.port);
+  return port == service->ports.end() ? nullptr : port->second.http.get();
+}
+
+Task<void> Request::take_route(const routing::Table& table) {
+  http::RequestHead& request = exchange_.request();
+  const routing::Match match = table.find(request);
+  route_ = match.route;
+  if (route_ == nullptr) co_return co_await fail_with(404, Flag::kNoRoute, "");
+  report_.route = match.name;
+  Result<std::optional<routing::Answer>> answer = routing::answer(match, request);
+  if (!answer) co_return co_await fail_with(500, Flag::kNone, answer.error().message);
+  if (*answer) co_return co_await give(**answer);
+  weighted_ = routing::choose(*route_, proxy_.dice_());
+  if (weighted_ == nullptr || weighted_->destination->hostname().empty()) {
+    co_return co_await fail_with(500, Flag::kNoCluster, "");
+  }
+  Result<void> changed = routing::change_request(match, *weighted_, facts(), request);
+  if (!changed) co_return co_await fail_with(500, Flag::kNone, changed.error().message);
+  std::optional<runtime::Deadline> deadline;
+  if (const uint32_t limit_ms = route_->config->timeout_ms(); limit_ms > 0) {
+    deadline.emplace(proxy_.loop_, std::chrono::milliseconds(limit_ms), [this] {
+      timed_out_ = true;
+      if (upstream_ != nullptr) upstream_->abort();
+    });
+  }
+  co_await forward(*weighted_->destination);
+}
+
+Task<void> Request::give(routing::Answer& answer) {
+  routing::change_response(*route_, nullptr, facts(), exchange_.request(), answer.head);
+  report_.status = answer.head.status;
+  report_.sent_bytes = answer.body.size();
+  if (!answer.body.empty()) {
+    answer.head.fields.set("content-length", std::to_string(answer.body.size()));
+  }
+  if (!co_await exchange_.respond(std::move(answer.head), answer.body.empty())) co_return;
+  std::string_view left = answer.body;
+  if (left.empty()) co_return;
+  while (!left.empty()) {
+    const std::string_view part = left.substr(0, runtime::BufferPool::kBufferBytes);
+    left.remove_prefix(part.size());
+    if (!co_await exchange_.write(proxy_.loop_.buffers().copy_of(part))) co_return;
+  }
+  static_cast<void>(co_await exchange_.finish({}));
+}
+
+routing::Facts Request::facts() const {
+  routing::Facts facts;
+  facts.upstream = endpoint_;
+  facts.route_name = report_.route;
+  return facts;
 }
 
 // What Envoy adds to a request at a waypoint (Istio's defaults there).
@@ -84,6 +150,8 @@ Task<void> Request::forward(const weft::route::Destination& destination) {
 
 Task<void> Request::try_once(Try& attempt, bool may_retry) {
   http::ClientExchange& upstream = attempt.exchange();
+  if (timed_out_) co_return co_await fail_upstream(late());
+  upstream_ = &upstream;
   exchange_.when_gone([this, &upstream] {
     client_gone_ = true;
     upstream.abort();
@@ -100,6 +168,7 @@ Task<void> Request::try_once(Try& attempt, bool may_retry) {
   }
   if (!head) {
     attempt.answered(0);
+    if (timed_out_) head = Fail(late());
     stale_ = may_retry && !client_gone_ && head.error().code == Code::kReset;
     if (!stale_) co_await fail_upstream(head.error());
   } else {
@@ -114,6 +183,7 @@ Task<void> Request::try_once(Try& attempt, bool may_retry) {
     }
   }
   exchange_.when_gone({});
+  upstream_ = nullptr;
   if (copying.running() > 0) {
     exchange_.stop_reading();
     upstream.abort();
@@ -180,6 +250,10 @@ Task<Result<void>> Request::copy_response(http::ClientExchange& upstream, http::
 // The response's head is sent already: nothing is left but to show that it is not whole.
 void Request::fail_copy(const Error& error) {
   exchange_.abort();
+  if (timed_out_) {
+    report_.flag = Flag::kUpstreamTimeout;
+    return;
+  }
   report_.flag = client_gone_ || error.code != Code::kReset ? Flag::kDownstreamGone
                                                             : Flag::kUpstreamConnection;
 }

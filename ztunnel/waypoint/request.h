@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ztunnel/http/exchange.h"
+#include "ztunnel/routing/apply.h"
 #include "ztunnel/waypoint/local_reply.h"
 #include "ztunnel/waypoint/proxy.h"
 #include "ztunnel/waypoint/report.h"
@@ -21,6 +22,11 @@ class Request {
   runtime::Task<void> handle();
 
  private:
+  const Service* find_service() const;
+  const routing::Table* find_table(const Service* service) const;
+  runtime::Task<void> take_route(const routing::Table& table);
+  runtime::Task<void> give(routing::Answer& answer);
+  routing::Facts facts() const;
   runtime::Task<void> forward(const weft::route::Destination& destination);
   runtime::Task<void> try_once(Try& attempt, bool may_retry);
   runtime::Task<void> copy_request(http::ClientExchange& upstream);
@@ -40,6 +46,10 @@ class Request {
   std::shared_ptr<const Config> config_;  // that it began with
   Report report_;
   std::string endpoint_;
+  const routing::Route* route_ = nullptr;  // of config_; null: straight to the service
+  const routing::Weighted* weighted_ = nullptr;
+  http::ClientExchange* upstream_ = nullptr;  // under way
+  bool timed_out_ = false;
   bool client_gone_ = false;
   std::string malformed_;  // what is wrong with the request's body
   bool stale_ = false;     // the try met a connection that had just ended: another one may serve
