@@ -10,6 +10,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <mutex>
 
@@ -23,21 +24,15 @@
 namespace weft::xds {
 namespace {
 
-// Clear() keeps a message's memory for the next one. The first of a stream is a whole mesh, 4 MB at
-// 10 000 pods, and the next are a few hundred bytes.
-template <class Message>
-void let_go(Message& message) {
-  message = Message();
-}
-
 using envoy::service::discovery::v3::AggregatedDiscoveryService;
 using envoy::service::discovery::v3::DeltaDiscoveryRequest;
-using envoy::service::discovery::v3::DeltaDiscoveryResponse;
-using Reactor = grpc::ServerBidiReactor<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
+// Messages are read and written here, so that what many streams are sent is serialized once.
+using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
+using Service = AggregatedDiscoveryService::WithRawCallbackMethod_DeltaAggregatedResources<
+    AggregatedDiscoveryService::Service>;
 
 // One a node, and for a moment two when a node reconnects; Kubernetes is made for 5000 nodes.
 constexpr size_t kStreamsMax = 10'000;
-constexpr size_t kNamesLogged = 5;
 // How long a shutdown waits for responses that are being written: a peer that reads takes them in
 // milliseconds, and hears then why its stream ends.
 constexpr std::chrono::milliseconds kLastWriteLimit{250};
@@ -49,15 +44,28 @@ class Refusal final : public Reactor {
   void OnDone() override { delete this; }
 };
 
-std::string some_of(const std::vector<Text>& names) {
+std::string refused_of(const Subscription::Answer& answer) {
   std::string text;
-  for (size_t i = 0; i < names.size() && i < kNamesLogged; ++i) {
-    text += (i == 0 ? "" : ", ") + *names[i];
-  }
-  if (names.size() > kNamesLogged) {
-    text += " and " + std::to_string(names.size() - kNamesLogged) + " more";
+  for (const auto& name : answer.refused) text += (text.empty() ? "" : ", ") + *name;
+  if (answer.refused_count > answer.refused.size()) {
+    text += " and " + std::to_string(answer.refused_count - answer.refused.size()) + " more";
   }
   return text;
+}
+
+// A slice of the snapshot's own bytes, which lives as long as gRPC writes it to somebody.
+grpc::Slice slice_of(const std::shared_ptr<const Snapshot>& snapshot) {
+  const std::string& wire = snapshot->wire();
+  using Owner = std::shared_ptr<const Snapshot>;
+  return {const_cast<char*>(wire.data()), wire.size(),
+          [](void* owner) { delete static_cast<Owner*>(owner); }, new Owner(snapshot)};
+}
+
+grpc::ByteBuffer message_of(const Batch& batch) {
+  const grpc::Slice rest(encode(batch));
+  if (!batch.all) return {&rest, 1};
+  const std::array<grpc::Slice, 2> both{slice_of(batch.all), rest};
+  return {both.data(), both.size()};
 }
 
 void log_answer(const Subscription::Answer& answer, const std::string& node) {
@@ -72,7 +80,7 @@ void log_answer(const Subscription::Answer& answer, const std::string& node) {
         .field("node", node)
         .field("type", answer.type)
         .field("nonce", answer.nonce)
-        .field("resources", some_of(answer.refused))
+        .field("resources", refused_of(answer))
         .field("reason", answer.reason)
         .say("a node refused configuration; it is not sent again until it changes");
   }
@@ -83,9 +91,9 @@ void log_answer(const Subscription::Answer& answer, const std::string& node) {
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   class Stream;
 
-  class Service final : public AggregatedDiscoveryService::CallbackService {
+  class Entrance final : public Service {
    public:
-    explicit Service(Impl& impl) : impl_(impl) {}
+    explicit Entrance(Impl& impl) : impl_(impl) {}
     Reactor* DeltaAggregatedResources(grpc::CallbackServerContext* context) override {
       return impl_.accept(context);
     }
@@ -102,7 +110,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   void pump_and_unpin(const std::vector<std::shared_ptr<Stream>>& pinned);
 
   const std::shared_ptr<const identity::Authenticator> authenticator;
-  Service service;
+  Entrance service;
   PeerLimit unknown_callers;
 
   mutable std::mutex mutex;
@@ -132,8 +140,7 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
       const std::scoped_lock lock(impl_->mutex);
       ++pins_;
     }
-    const grpc::Status status = handle(request_);
-    let_go(request_);
+    const grpc::Status status = handle();
     pump();
     if (!status.ok()) {
       end(status);
@@ -143,7 +150,7 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
     unpin();
   }
   void OnWriteDone(bool ok) override {
-    let_go(response_);
+    response_.Clear();
     {
       const std::scoped_lock lock(impl_->mutex);
       ++pins_;
@@ -180,6 +187,17 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
     unpin();
   }
 
+  // Reads the first request once there is what it is to be compared with: until then a returning
+  // node's list of what it has would have to be kept. The caller holds a pin, not the mutex.
+  void read_when_ready() {
+    {
+      const std::scoped_lock lock(impl_->mutex);
+      if (!impl_->is_ready || !is_admitted_ || is_ending_ || is_reading_) return;
+      is_reading_ = true;
+    }
+    StartRead(&request_);
+  }
+
   // Sends what is due, if nothing is being written. The caller holds a pin, not the mutex.
   void pump() {
     std::optional<Batch> batch;
@@ -191,11 +209,11 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
       is_writing_ = true;
       ++impl_->pushes;
     }
-    fill(*batch, response_);
+    response_ = message_of(*batch);
     log::debug("xds")
         .field("node", info_.node)
         .field("type", batch->type)
-        .field("resources", static_cast<int64_t>(batch->resources.size()))
+        .field("resources", static_cast<int64_t>(batch->size()))
         .field("removed", static_cast<int64_t>(batch->removed.size()))
         .say("push");
     StartWrite(&response_);
@@ -270,7 +288,7 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
       if (is_ending_) return;
     }
     log::info("xds").field("node", info_.node).field("peer", info_.peer).say("node connected");
-    StartRead(&request_);
+    read_when_ready();
   }
   void refuse(const grpc::Status& status) {
     log::warn("xds")
@@ -280,8 +298,16 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
     end(status);
   }
 
-  grpc::Status handle(const DeltaDiscoveryRequest& request) {
+  grpc::Status handle() {
     Subscription::Answer answer;
+    DeltaDiscoveryRequest request;
+    const grpc::Status parsed =
+        grpc::GenericDeserialize<grpc::ProtoBufferReader, DeltaDiscoveryRequest>(&request_,
+                                                                                 &request);
+    request_.Clear();
+    if (!parsed.ok()) {
+      return {grpc::StatusCode::INVALID_ARGUMENT, "expected a DeltaDiscoveryRequest"};
+    }
     {
       const std::scoped_lock lock(impl_->mutex);
       auto taken = subscription_.take(request, impl_->store);
@@ -307,8 +333,8 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
 
   const std::shared_ptr<Impl> impl_;
   grpc::CallbackServerContext* const context_;
-  DeltaDiscoveryRequest request_;    // of the one read that is outstanding
-  DeltaDiscoveryResponse response_;  // of the one write, while is_writing_
+  grpc::ByteBuffer request_;   // of the one read that is outstanding
+  grpc::ByteBuffer response_;  // of the one write, while is_writing_
 
   // Guarded by impl_->mutex.
   Subscription subscription_;
@@ -318,6 +344,7 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
   bool is_admitted_ = false;  // it is known who calls
   grpc::Status status_;
   size_t pins_ = 0;
+  bool is_reading_ = false;  // it has begun to
   bool is_writing_ = false;
   bool is_ending_ = false;
   bool is_finished_ = false;
@@ -382,9 +409,7 @@ void Server::update(std::vector<compile::Resource> changes) {
     if (changed.empty()) return;
     pinned = impl_->pin_all();
     for (const auto& stream : pinned) {
-      for (const auto& [type, name, removed] : changed) {
-        stream->subscription().mark(type, name, impl_->store.sequence(), removed);
-      }
+      for (const auto& one : changed) stream->subscription().mark(one, impl_->store.sequence());
     }
   }
   impl_->pump_and_unpin(pinned);
@@ -397,7 +422,10 @@ void Server::set_ready() {
     impl_->is_ready = true;
     pinned = impl_->pin_all();
   }
-  impl_->pump_and_unpin(pinned);
+  for (const auto& stream : pinned) {
+    stream->read_when_ready();
+    stream->unpin();
+  }
 }
 
 void Server::shutdown() {

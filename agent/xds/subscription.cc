@@ -6,11 +6,8 @@ namespace weft::xds {
 namespace {
 
 using envoy::service::discovery::v3::DeltaDiscoveryRequest;
-using envoy::service::discovery::v3::DeltaDiscoveryResponse;
 
 constexpr std::string_view kWildcard = "*";
-// An Any's and a Resource's own fields, beside bytes, name and version.
-constexpr size_t kResourceOverheadBytes = 100;
 
 Text share(std::string_view text) { return std::make_shared<const std::string>(text); }
 
@@ -45,20 +42,6 @@ Result<void> check_bounds(const DeltaDiscoveryRequest& request) {
 
 }  // namespace
 
-void fill(const Batch& batch, DeltaDiscoveryResponse& response) {
-  const std::string type_url = std::string(kTypeUrlPrefix) + batch.type;
-  response.set_type_url(type_url);
-  response.set_nonce(batch.nonce);
-  for (const auto& [name, entry] : batch.resources) {
-    auto* resource = response.add_resources();
-    resource->set_name(*name);
-    resource->set_version(*entry->version);
-    resource->mutable_resource()->set_type_url(type_url);
-    resource->mutable_resource()->set_value(entry->bytes);
-  }
-  for (const auto& name : batch.removed) response.add_removed_resources(*name);
-}
-
 Result<Subscription::Answer> Subscription::take(const DeltaDiscoveryRequest& request,
                                                 const Store& store) {
   TRY(check_bounds(request));
@@ -90,10 +73,46 @@ Result<Subscription::Answer> Subscription::take(const DeltaDiscoveryRequest& req
     if (answer.nacked) {
       answer.reason = cut(request.error_detail().message());
       answer.refused = std::move(names);
+      answer.refused_count = type.in_flight_count;
     }
   }
   TRY(subscribe(type, type_name, request, is_first, store));
   return answer;
+}
+
+// What a client that comes back has: only what differs is remembered.
+Result<void> Subscription::take_versions(Type& type, std::string_view type_name,
+                                         const DeltaDiscoveryRequest& request, const Store& store) {
+  const auto& versions = request.initial_resource_versions();
+  if (versions.size() > kNamesMax) {
+    return fail(Code::kLimit, "initial_resource_versions has too many names");
+  }
+  const uint64_t now = store.sequence();
+  for (const auto& [name, version] : versions) {
+    if (name.size() > kNameBytesMax) {
+      return fail(Code::kLimit, "initial_resource_versions has too long names");
+    }
+    const auto entry = store.find(type_name, name);
+    if (entry && *entry->version == version) continue;
+    type.changes.emplace(shared_name(type_name, name, store),
+                         Change{now, now, false, share(version)});
+  }
+  return {};
+}
+
+void Subscription::want_all(Type& type, std::string_view type_name,
+                            const DeltaDiscoveryRequest& request, bool is_first,
+                            const Store& store) {
+  type.wildcard = true;
+  const auto& versions = request.initial_resource_versions();
+  type.first_is_all = is_first && versions.empty();
+  const Store::Table* table = store.table(type_name);
+  if (type.first_is_all || table == nullptr) return;
+  const uint64_t now = store.sequence();
+  for (const auto& [name, entry] : *table) {
+    const bool has_some = is_first ? versions.contains(*name) : type.names.contains(*name);
+    if (!has_some) type.changes.emplace(name, Change{now, now});
+  }
 }
 
 Result<void> Subscription::subscribe(Type& type, std::string_view type_name,
@@ -103,24 +122,11 @@ Result<void> Subscription::subscribe(Type& type, std::string_view type_name,
   const auto& names = request.resource_names_subscribe();
   const auto& versions = request.initial_resource_versions();
   if (is_first) {
-    for (const auto& [name, version] : versions) {
-      if (name.size() > kNameBytesMax || type.known.size() >= kNamesMax) {
-        return fail(Code::kLimit, "initial_resource_versions has too many or too long names");
-      }
-      const Text shared = shared_name(type_name, name, store);
-      const auto entry = store.find(type_name, name);
-      const bool same = entry && *entry->version == version;
-      type.known.emplace(shared, same ? entry->version : share(version));
-      type.changes.emplace(shared, Change{now, now});
-    }
+    type.since = now;
+    TRY(take_versions(type, type_name, request, store));
   }
   const bool asks_all = (is_first && names.empty()) || std::ranges::count(names, kWildcard) > 0;
-  if (asks_all && !type.wildcard) {
-    type.wildcard = true;
-    if (const Store::Table* table = store.table(type_name)) {
-      for (const auto& [name, entry] : *table) type.changes.emplace(name, Change{now, now});
-    }
-  }
+  if (asks_all && !type.wildcard) want_all(type, type_name, request, is_first, store);
   for (const auto& name : names) {
     if (name == kWildcard) continue;
     if (type.names.size() >= kNamesMax) {
@@ -130,13 +136,11 @@ Result<void> Subscription::subscribe(Type& type, std::string_view type_name,
     type.names.insert(name);
     // The client may have dropped what it had, so it is sent again; not where it just said what it
     // has.
-    if (!is_first || !versions.contains(name)) {
-      if (const auto known = type.known.find(name); known != type.known.end()) {
-        type.known.erase(known);
-      }
-    }
-    Change& change = type.changes[shared_name(type_name, name, store)];
-    change = {change.last == 0 ? now : change.first, now, true};
+    const bool said = is_first && versions.contains(name);
+    const Text shared = shared_name(type_name, name, store);
+    if (said && !type.changes.contains(shared)) continue;  // it has the latest
+    Change& change = type.changes[shared];
+    change = {change.last == 0 ? now : change.first, now, true, said ? change.known : nullptr};
   }
   for (const auto& name : request.resource_names_unsubscribe()) {
     unsubscribe(type, name, type_name, store);
@@ -147,52 +151,52 @@ Result<void> Subscription::subscribe(Type& type, std::string_view type_name,
 
 // What is not subscribed by name is of no interest once there is no wildcard.
 void Subscription::forget_unsubscribed(Type& type) {
-  const auto is_other = [&](const auto& one) { return !type.names.contains(*one.first); };
-  std::erase_if(type.known, is_other);
-  std::erase_if(type.changes, is_other);
+  std::erase_if(type.changes, [&](const auto& one) { return !type.names.contains(*one.first); });
 }
 
 void Subscription::unsubscribe(Type& type, std::string_view name, std::string_view type_name,
                                const Store& store) {
-  const auto drop = [&](auto& map, std::string_view key) {
-    if (const auto found = map.find(key); found != map.end()) map.erase(found);
-  };
   if (name == kWildcard) {
     type.wildcard = false;
+    type.first_is_all = false;
     forget_unsubscribed(type);
     return;
   }
   const auto found = type.names.find(name);
   if (found == type.names.end()) return;
   type.names.erase(found);
-  drop(type.known, name);
-  drop(type.changes, name);
+  if (const auto change = type.changes.find(name); change != type.changes.end()) {
+    type.changes.erase(change);
+  }
   if (!type.wildcard) return;
   // Still covered by the wildcard: the client has to hear whether it keeps it.
   const uint64_t now = store.sequence();
   type.changes.emplace(shared_name(type_name, name, store), Change{now, now, true});
 }
 
-void Subscription::mark(std::string_view type_name, const Text& name, uint64_t sequence,
-                        bool removed) {
-  const auto found = types_.find(type_name);
+void Subscription::mark(const Store::Changed& changed, uint64_t sequence) {
+  const auto found = types_.find(changed.type);
   if (found == types_.end()) return;
   Type& type = found->second;
-  if (!type.wildcard && !type.names.contains(*name)) return;
-  const auto change = type.changes.try_emplace(name, Change{sequence, sequence}).first;
+  if (type.first_is_all && type.first_pending) return;  // it will be in it as it is then
+  if (!type.wildcard && !type.names.contains(*changed.name)) return;
+  const auto change =
+      type.changes.try_emplace(changed.name, Change{sequence, sequence, false, changed.before})
+          .first;
   change->second.last = sequence;
   // Without this, pods that come and go would fill the queue of a client that does not read.
-  if (removed && !change->second.forced && !type.known.contains(*name)) type.changes.erase(change);
+  if (changed.removed && !change->second.forced && !change->second.known) {
+    type.changes.erase(change);
+  }
 }
 
 void Subscription::settle(Type& type, std::string_view type_name, const Store& store) {
   std::erase_if(type.changes, [&](const auto& one) {
     const auto& [name, change] = one;
-    if (change.forced && !type.known.contains(*name)) return false;
+    if (change.forced && !change.known) return false;
     const auto entry = store.find(type_name, *name);
-    const auto known = type.known.find(*name);
-    if (known == type.known.end()) return entry == nullptr;
-    return entry != nullptr && *known->second == *entry->version;
+    if (!change.known) return entry == nullptr;
+    return entry != nullptr && *change.known == *entry->version;
   });
 }
 
@@ -219,22 +223,36 @@ uint64_t Subscription::limit_for(std::string_view type_name, bool removal,
   return lowest(other->second, other->first, store, !for_policies);
 }
 
+// Whether the first response may be made: it is complete or not yet due.
+bool Subscription::is_due(const Type& type, std::string_view type_name, uint64_t limit,
+                          const Store& store) {
+  if (limit == 0) return false;
+  if (type.first_is_all && std::max(type.since, store.changed_in(type_name)) >= limit) return false;
+  return std::ranges::none_of(type.changes,
+                              [&](const auto& one) { return one.second.last >= limit; });
+}
+
 std::optional<Batch> Subscription::next_of(Type& type, const std::string& type_name,
                                            const Store& store) {
   if (!type.in_flight.empty()) return std::nullopt;
   const uint64_t limit = limit_for(type_name, false, store);
   const uint64_t removal_limit = limit_for(type_name, true, store);
-  if (type.first_pending) {
-    // The first one is complete or not yet due.
-    if (limit == 0) return std::nullopt;
-    const bool blocked = std::ranges::any_of(
-        type.changes, [&](const auto& one) { return one.second.last >= limit; });
-    if (blocked) return std::nullopt;
-  }
+  if (type.first_pending && !is_due(type, type_name, limit, store)) return std::nullopt;
   Batch batch;
   batch.type = type_name;
   uint64_t first = kNever;
   size_t bytes = 0;
+  type.in_flight_names.clear();
+  if (type.first_pending && type.first_is_all) {
+    batch.all = store.snapshot(type_name);
+    if (batch.size() > 0) first = type.since;
+    for (const auto& [name, entry] : batch.all->resources()) {
+      if (type.in_flight_names.size() >= kNackNamesMax) break;
+      type.in_flight_names.push_back(name);
+    }
+    std::erase_if(type.changes,
+                  [&](const auto& one) { return store.find(type_name, *one.first) != nullptr; });
+  }
   for (auto one = type.changes.begin(); one != type.changes.end();) {
     const auto& [name, change] = *one;
     const auto entry = store.find(type_name, *name);
@@ -247,22 +265,19 @@ std::optional<Batch> Subscription::next_of(Type& type, const std::string& type_n
     // Nobody waits for an Authorization's removal.
     if (entry || type_name != kAuthorizationType) first = std::min(first, change.first);
     if (entry) {
-      type.known.insert_or_assign(name, entry->version);
       batch.resources.emplace_back(name, entry);
     } else {
-      if (const auto known = type.known.find(*name); known != type.known.end()) {
-        type.known.erase(known);
-      }
       batch.removed.push_back(name);
     }
-    type.in_flight_names.push_back(name);
+    if (type.in_flight_names.size() < kNackNamesMax) type.in_flight_names.push_back(name);
     one = type.changes.erase(one);
   }
-  if (!type.first_pending && batch.resources.empty() && batch.removed.empty()) return std::nullopt;
+  if (!type.first_pending && batch.size() == 0 && batch.removed.empty()) return std::nullopt;
   batch.nonce = std::to_string(++nonce_);
   type.first_pending = false;
   type.in_flight = batch.nonce;
   type.in_flight_first = first;
+  type.in_flight_count = batch.size() + batch.removed.size();
   return batch;
 }
 

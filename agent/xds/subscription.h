@@ -1,5 +1,6 @@
 #pragma once
 
+#include "agent/xds/response.h"
 #include "agent/xds/store.h"
 #include "proto/xds.pb.h"
 #include "ztunnel/base/result.h"
@@ -16,7 +17,6 @@
 
 namespace weft::xds {
 
-constexpr std::string_view kTypeUrlPrefix = "type.googleapis.com/";
 constexpr std::string_view kAuthorizationType = "istio.security.Authorization";
 constexpr std::string_view kAddressType = "istio.workload.Address";
 
@@ -28,21 +28,14 @@ constexpr size_t kNameBytesMax = 1024;
 // Later responses are cut here, so that a slow peer does not cost a mesh's worth of memory. The
 // first of a type is never cut: clients take it for the complete set.
 constexpr size_t kResponseBytesMax = 4 * 1024 * 1024;
-// How much of a refusal's reason is kept and logged.
+// How much of a refusal is kept and logged: of its reason, and names of what it refused.
 constexpr size_t kNackBytesMax = 1024;
-
-// One response in the making: what it holds is shared, nothing is copied.
-struct Batch {
-  std::string type;
-  std::string nonce;
-  std::vector<std::pair<Text, std::shared_ptr<const Entry>>> resources;
-  std::vector<Text> removed;
-};
-void fill(const Batch& batch, envoy::service::discovery::v3::DeltaDiscoveryResponse& response);
+constexpr size_t kNackNamesMax = 5;
 
 // One stream's side of delta xDS, without I/O: requests in, batches out. What changed is kept as a
 // set of names and looked up when it is sent, so that a subscriber that does not read costs a
-// bounded set and gets the latest state.
+// bounded set and gets the latest state. Of what it asked for and what is not in that set, it has
+// the store's version: so nothing is remembered of a client that has everything.
 //
 // At most one response of a type is unanswered. Across types: an Address goes out after every
 // Authorization of the same or an earlier update was answered, and an Authorization's removal after
@@ -57,14 +50,15 @@ class Subscription {
     std::string type;
     std::string nonce;
     std::string reason;                // of a NACK
-    std::vector<Text> refused;         // what the response held
+    std::vector<Text> refused;         // the first of what the response held
+    size_t refused_count = 0;          // of all that it held
     bool is_new_unknown_type = false;  // to be logged once
   };
   // kLimit or kInvalid: the stream is to be ended with that.
   Result<Answer> take(const envoy::service::discovery::v3::DeltaDiscoveryRequest& request,
                       const Store& store);
-  // A resource came, changed or went (`removed`) in the update with this number.
-  void mark(std::string_view type, const Text& name, uint64_t sequence, bool removed);
+  // A resource came, changed or went in the update with this number, which is in the store.
+  void mark(const Store::Changed& changed, uint64_t sequence);
   // The next response to be sent now, if any; it is in flight from here on.
   std::optional<Batch> next(const Store& store);
 
@@ -79,19 +73,30 @@ class Subscription {
     uint64_t first = 0;   // the first update since the name was last sent
     uint64_t last = 0;    // the latest one
     bool forced = false;  // asked for by name: to be answered even if nothing changed
+    Text known{};         // the version that the client has; null: it has none
   };
   using Changes = std::map<Text, Change, TextLess>;
   struct Type {
     bool wildcard = false;
-    bool first_pending = true;                 // the first response has not been made yet
+    bool first_pending = true;  // the first response has not been made yet
+    // That one is to hold everything there is when it is made; `changes` has then only what was
+    // asked for by name besides.
+    bool first_is_all = false;
+    uint64_t since = 0;                        // the update after which it was subscribed
     std::set<std::string, std::less<>> names;  // subscribed by name
-    std::map<Text, Text, TextLess> known;      // name -> version: what the client has
     Changes changes;
     std::string in_flight;              // its nonce; empty: none
     uint64_t in_flight_first = kNever;  // the lowest Change::first in it that others wait for
-    std::vector<Text> in_flight_names;
+    std::vector<Text> in_flight_names;  // the first of them
+    size_t in_flight_count = 0;
   };
 
+  static Result<void> take_versions(
+      Type& type, std::string_view type_name,
+      const envoy::service::discovery::v3::DeltaDiscoveryRequest& request, const Store& store);
+  static void want_all(Type& type, std::string_view type_name,
+                       const envoy::service::discovery::v3::DeltaDiscoveryRequest& request,
+                       bool is_first, const Store& store);
   Result<void> subscribe(Type& type, std::string_view type_name,
                          const envoy::service::discovery::v3::DeltaDiscoveryRequest& request,
                          bool is_first, const Store& store);
@@ -103,6 +108,8 @@ class Subscription {
   static uint64_t lowest(const Type& type, std::string_view type_name, const Store& store,
                          bool count_removals);
   uint64_t limit_for(std::string_view type_name, bool removal, const Store& store) const;
+  static bool is_due(const Type& type, std::string_view type_name, uint64_t limit,
+                     const Store& store);
   std::optional<Batch> next_of(Type& type, const std::string& type_name, const Store& store);
 
   std::map<std::string, Type, std::less<>> types_;

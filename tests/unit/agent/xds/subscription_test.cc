@@ -35,8 +35,8 @@ class Delta : public testing::Test {
   };
 
   void update(std::vector<compile::Resource> changes) {
-    for (const auto& [type, name, removed] : store_.update(std::move(changes))) {
-      client_.mark(type, name, store_.sequence(), removed);
+    for (const auto& one : store_.update(std::move(changes))) {
+      client_.mark(one, store_.sequence());
     }
   }
   Subscription::Answer request(const std::string& type, const Names& subscribe = {},
@@ -60,9 +60,13 @@ class Delta : public testing::Test {
     const auto batch = client_.next(store_);
     if (!batch) return std::nullopt;
     Told told{batch->type, batch->nonce, {}};
-    for (const auto& [name, entry] : batch->resources) {
-      told.what.push_back("+" + *name + "@" + *entry->version);
-    }
+    const auto say = [&](const Snapshot::Resources& resources) {
+      for (const auto& [name, entry] : resources) {
+        told.what.push_back("+" + *name + "@" + *entry->version);
+      }
+    };
+    if (batch->all) say(batch->all->resources());
+    say(batch->resources);
     for (const auto& name : batch->removed) told.what.push_back("-" + *name);
     return told;
   }
@@ -364,19 +368,86 @@ TEST_F(Delta, BoundsEndTheStream) {
   EXPECT_THAT(error_of(request), HasSubstr("at most 200000 names"));
 }
 
+DeltaDiscoveryResponse parse(const Batch& batch) {
+  DeltaDiscoveryResponse response;
+  EXPECT_TRUE(
+      response.ParseFromString((batch.all ? batch.all->wire() : std::string()) + encode(batch)));
+  return response;
+}
+
 TEST_F(Delta, ResponsesSayWhatTheyHold) {
   update({present(kAddress, "a", "1"), present(kAddress, "b", "1")});
-  request(kAddress, {"a", "c"});
-  DeltaDiscoveryResponse response;
-  fill(*client_.next(store_), response);
-  EXPECT_EQ(response.type_url(), "type.googleapis.com/istio.workload.Address");
-  EXPECT_FALSE(response.nonce().empty());
-  ASSERT_EQ(response.resources_size(), 1);
-  EXPECT_EQ(response.resources(0).name(), "a");
-  EXPECT_EQ(response.resources(0).version(), "1");
-  EXPECT_EQ(response.resources(0).resource().type_url(), response.type_url());
-  EXPECT_EQ(response.resources(0).resource().value(), "xxxxxxxx");
-  EXPECT_THAT(response.removed_resources(), ElementsAre("c"));
+  for (const Names& asked : {Names{"a", "c"}, Names{"*", "c"}}) {
+    Subscription client;
+    DeltaDiscoveryRequest request;
+    request.set_type_url(std::string(kTypeUrlPrefix) + kAddress);
+    for (const auto& name : asked) request.add_resource_names_subscribe(name);
+    ASSERT_TRUE(client.take(request, store_));
+    const auto response = parse(*client.next(store_));
+    EXPECT_EQ(response.type_url(), "type.googleapis.com/istio.workload.Address");
+    EXPECT_FALSE(response.nonce().empty());
+    ASSERT_EQ(response.resources_size(), asked.front() == "*" ? 2 : 1);
+    EXPECT_EQ(response.resources(0).name(), "a");
+    EXPECT_EQ(response.resources(0).version(), "1");
+    EXPECT_EQ(response.resources(0).resource().type_url(), response.type_url());
+    EXPECT_EQ(response.resources(0).resource().value(), "xxxxxxxx");
+    EXPECT_THAT(response.removed_resources(), ElementsAre("c"));
+  }
+}
+
+TEST_F(Delta, AllWhoAskForEverythingAtOnceShareIt) {
+  update({present(kAddress, "a", "1")});
+  const auto of_a_new_client = [&] {
+    Subscription client;
+    DeltaDiscoveryRequest request;
+    request.set_type_url(std::string(kTypeUrlPrefix) + kAddress);
+    EXPECT_TRUE(client.take(request, store_));
+    return client.next(store_)->all;
+  };
+  const auto one = of_a_new_client();
+  EXPECT_EQ(of_a_new_client(), one);
+  update({present(kAuthorization, "p", "1")});
+  EXPECT_EQ(of_a_new_client(), one);
+  update({present(kAddress, "a", "2")});
+  const auto other = of_a_new_client();
+  EXPECT_NE(other, one);
+  EXPECT_EQ(*one->resources().front().second->version, "1");
+  EXPECT_EQ(*other->resources().front().second->version, "2");
+}
+
+TEST_F(Delta, WhatChangesBeforeTheFirstResponseIsInIt) {
+  request(kAuthorization);
+  request(kAddress);
+  update({present(kAuthorization, "p", "1"), present(kAddress, "a", "1")});
+  accept(kAuthorization);
+  update({present(kAddress, "a", "2"), present(kAddress, "b", "1")});
+  update({gone(kAddress, "b")});
+  EXPECT_THAT(accept(kAddress), ElementsAre("+a@2"));
+  EXPECT_FALSE(next());
+}
+
+TEST_F(Delta, FirstAddressesWaitForPoliciesThatCameWithThem) {
+  request(kAuthorization);
+  accept(kAuthorization);
+  update({present(kAuthorization, "p", "1"), present(kAddress, "a", "1")});
+  request(kAddress);
+  const auto policy = next();
+  ASSERT_TRUE(policy);
+  EXPECT_THAT(policy->what, ElementsAre("+p@1"));
+  EXPECT_FALSE(next());
+  answer(*policy);
+  EXPECT_THAT(accept(kAddress), ElementsAre("+a@1"));
+}
+
+TEST_F(Delta, WhatGoesAndComesBackWhileAResponseIsOutIsSettled) {
+  update({present(kAddress, "a", "1")});
+  request(kAddress);
+  const auto first = next();
+  update({gone(kAddress, "a")});
+  update({present(kAddress, "a", "1")});
+  answer(*first);
+  EXPECT_FALSE(next());
+  EXPECT_EQ(client_.queued(), 0U);
 }
 
 }  // namespace
