@@ -63,8 +63,9 @@ class Compiler {
 };
 
 // Whether the pod is to be in the mesh: its label istio.io/dataplane-mode, its namespace's, or its
-// namespace's istio-injection=enabled; never a pod with hostNetwork, an istio-proxy container or
-// sidecar.istio.io/inject=true. `ns` null: the namespace is not known (not enrolled by it).
+// namespace's istio-injection=enabled (but for a pod with sidecar.istio.io/inject=false); never a
+// pod with hostNetwork or an istio-proxy container. `ns` null: the namespace is not known (not
+// enrolled by it).
 bool is_to_be_enrolled(const weft::crd::core::Pod& pod, const weft::crd::core::Namespace* ns);
 
 // On a pod, by its node's agent: capture is live.

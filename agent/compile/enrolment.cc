@@ -25,9 +25,9 @@ std::string_view inject_of(const crd::core::ObjectMeta& meta) {
 
 bool is_to_be_enrolled(const crd::core::Pod& pod, const crd::core::Namespace* ns) {
   const crd::core::PodSpec& spec = pod.spec();
-  const std::string_view inject = inject_of(pod.metadata());
-  if (spec.hostnetwork() || inject == "true" || has_sidecar(spec.containers()) ||
-      has_sidecar(spec.initcontainers())) {
+  // Asking for a sidecar is not having one: where nobody injects, such a pod would be in no mesh.
+  // Injection is done before a pod is there, so that what has one shows it.
+  if (spec.hostnetwork() || has_sidecar(spec.containers()) || has_sidecar(spec.initcontainers())) {
     return false;
   }
   const std::string_view mode = value_of(pod.metadata().labels(), kModeLabel);
@@ -37,7 +37,8 @@ bool is_to_be_enrolled(const crd::core::Pod& pod, const crd::core::Namespace* ns
   const std::string_view ns_mode = value_of(labels, kModeLabel);
   if (ns_mode == "ambient") return true;
   // What people have from sidecar days. A pod that opted out of injection opted out of the mesh.
-  return ns_mode != "none" && inject != "false" && value_of(labels, "istio-injection") == "enabled";
+  return ns_mode != "none" && value_of(labels, "istio-injection") == "enabled" &&
+         inject_of(pod.metadata()) != "false";
 }
 
 }  // namespace weft::compile

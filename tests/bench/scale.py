@@ -1,6 +1,6 @@
 """Measures control beside a real API server at the size of large clusters; see README.md.
 
-Pods, Services and policies are only objects: no node runs. A stream is a node's: python3-h2 and ssl.
+Pods, Services and policies are only objects: no node runs. Streams are ztunnel's own client's (xds_streams.cc).
 """
 
 import argparse
@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -19,8 +20,7 @@ sys.path.insert(0, str(HERE.parent / "kube"))
 
 import cluster  # noqa: E402
 from cluster import Cluster  # noqa: E402
-from control import NAMESPACE, Replica, pod, prepare  # noqa: E402
-from grpc_peer import ADDRESS, AUTHORIZATION  # noqa: E402
+from control import BIN, NAME, NAMESPACE, Replica, pod, prepare  # noqa: E402
 from processes import eventually  # noqa: E402
 
 # name -> Services, Pods, policies. istiod was measured at both (goals: reference in README.md).
@@ -34,8 +34,8 @@ IDLE = (*cluster.NO_NODE_CONTROLLERS, "-endpointslice-controller", "-endpoints-c
 MERGE = "application/merge-patch+json"
 # name of the row -> (goal, what it is compared with)
 GOALS = {"propagation.s1000.p99_ms": 20, "propagation.s10000.p99_ms": 40, "control.s1000.rss_mb": 150,
-         "control.s10000.rss_mb": 560, "propagation.s1000.streams100.p99_ms": 100,
-         "sync.s1000.s": 0.07, "sync.s10000.s": 0.93}
+         "control.s10000.rss_mb": 560, "sync.s1000.s": 0.07, "sync.s10000.s": 0.93,
+         **{f"propagation.{size}.streams{many}.p99_ms": 100 for size in ("s1000", "s10000") for many in (100, 500)}}
 
 
 def percentile(values, part):
@@ -62,6 +62,42 @@ class Watch:
         for line in self._cluster.lines(f"/api/v1/pods?watch=1&resourceVersion={version}"):
             meta = json.loads(line)["object"]["metadata"]
             self.seen[meta["name"]] = time.monotonic()
+
+
+class Streams:
+    """Streams of bench_xds_streams: when each had its first set, and when an Address was heard by all of them."""
+
+    def __init__(self, cluster_, replica, token, count):
+        self.synced, self.heard, self.bytes, self._changed = [], {}, [], threading.Condition()
+        file = cluster_.folder / "streams.token"
+        file.write_text(token)
+        command = [BIN / "bench_xds_streams", f"{cluster.ADDRESS}:{replica.port}", NAME,
+                   replica.folder / "state/roots.pem", file, count]
+        self._process = subprocess.Popen(cluster_.namespaces.enter(*command), stdin=subprocess.PIPE,
+                                         stdout=subprocess.PIPE, text=True)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+        self.wait(lambda: len(self.synced) == count, within=120)
+
+    def _read(self):
+        for line in self._process.stdout:
+            said = json.loads(line)
+            with self._changed:
+                if "synced" in said:
+                    self.synced.append(said)
+                else:
+                    self.heard[said["name"]] = said["last"]
+                    self.bytes.append(said["bytes"])
+                self._changed.notify_all()
+
+    def wait(self, done, within=30):
+        with self._changed:
+            assert self._changed.wait_for(done, within), f"not heard within {within} s"
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._thread.join()
 
 
 class Scale:
@@ -176,15 +212,6 @@ class Scale:
         self.say(f"{self.services} Services, {self.pods} Pods, {self.policies} policies made in "
                  f"{time.monotonic() - began:.0f} s")
 
-    def connect(self, replica, token):
-        began = time.monotonic()
-        stream = replica.peer(token).stream()
-        stream.subscribe(ADDRESS).subscribe(AUTHORIZATION)
-        expected = self.pods + self.services
-        stream.wait(lambda: len(stream.of(ADDRESS)) >= expected
-                    and len(stream.of(AUTHORIZATION)) >= self.policies, within=120)
-        return stream, time.monotonic() - began
-
     def change(self, number):
         """Makes a pod unready, or ready again: one resource is to be pushed."""
         self.ready[number] = not self.ready.get(number, True)
@@ -193,22 +220,28 @@ class Scale:
         self.cluster.call("PATCH", name, {"status": {"conditions": [
             {"type": "Ready", "status": str(self.ready[number])}]}}, MERGE)
 
-    def propagation(self, stream, changes, each=0.0):
-        """Seconds from asking the API server to the push at the stream; and from a plain watch to it."""
-        took, added = [], []
-        watch = Watch(self.cluster)
+    def uid(self, number):
+        return f"Kubernetes//Pod/{self.namespace(number % self.services)}/pod-{number}"
+
+    def propagation(self, streams, changes, every=None):
+        """Seconds from asking the API server to the push at the last of the streams, and from a plain watch to it;
+        a change every so many seconds, or each when the one before it has come."""
+        watch, began = Watch(self.cluster), []
+        self.change(self.pods - 1)
+        eventually(lambda: f"pod-{self.pods - 1}" in watch.seen, what="the watch", pause=0.01)
+        start = time.monotonic()
         for number in range(changes):
-            uid = f"Kubernetes//Pod/{self.namespace(number % self.services)}/pod-{number}"
-            before = stream.of(ADDRESS)[uid]
-            began = time.monotonic()
+            if every:
+                time.sleep(max(0, start + number * every - time.monotonic()))
+            began.append(time.monotonic())
             self.change(number)
-            stream.wait(lambda: stream.of(ADDRESS)[uid] != before)  # noqa: B023
-            pushed = time.monotonic()
-            took.append(pushed - began)
-            eventually(lambda: watch.seen.get(f"pod-{number}", 0) >= began, pause=0.001)  # noqa: B023
-            added.append(pushed - watch.seen[f"pod-{number}"])
-            time.sleep(each)
-        return took, added
+            if not every:
+                streams.wait(lambda: streams.heard.get(self.uid(number), 0) >= began[number])  # noqa: B023
+        streams.wait(lambda: all(streams.heard.get(self.uid(i), 0) >= one for i, one in enumerate(began)))
+        eventually(lambda: all(watch.seen.get(f"pod-{i}", 0) >= one for i, one in enumerate(began)), pause=0.01)
+        heard = [streams.heard[self.uid(number)] for number in range(changes)]
+        return ([last - one for last, one in zip(heard, began)],
+                [last - watch.seen[f"pod-{number}"] for number, last in enumerate(heard)])
 
     def api_alone(self, changes):
         """What the same request costs without anybody waiting for it."""
@@ -228,29 +261,36 @@ class Scale:
         self.row(f"control.{self.name}.cpu_s", "s", cpu_seconds(replica.process.pid))
         self.row(f"control.{self.name}.rss_mb", "MB", replica.resident_mib())
         token = self.cluster.token("weft-ztunnel", NAMESPACE, audience="istio-ca", pod="ztunnel-node-0")
-        stream, took = self.connect(replica, token)
-        self.row(f"sync.{self.name}.s", "s", took)
-        self.row(f"sync.{self.name}.bytes", "B", stream.bytes)
+        streams = Streams(self.cluster, replica, token, 1)
+        self.row(f"sync.{self.name}.s", "s", streams.synced[0]["came"])
+        self.row(f"sync.{self.name}.parsed_s", "s", streams.synced[0]["synced"])
+        self.row(f"sync.{self.name}.bytes", "B", streams.synced[0]["bytes"])
         alone = self.api_alone(changes)
-        before, pushes = stream.bytes, stream.pushes
-        took, added = self.propagation(stream, changes)
         self.row(f"api.{self.name}.p50_ms", "ms", 1000 * statistics.median(alone))
-        self.row(f"propagation.{self.name}.p50_ms", "ms", 1000 * statistics.median(took))
-        self.row(f"propagation.{self.name}.p99_ms", "ms", 1000 * percentile(took, 0.99))
-        self.row(f"propagation.{self.name}.added_p50_ms", "ms", 1000 * statistics.median(added))
-        self.row(f"propagation.{self.name}.added_p99_ms", "ms", 1000 * percentile(added, 0.99))
-        self.row(f"push.{self.name}.bytes", "B", (stream.bytes - before) / max(1, stream.pushes - pushes))
-        self.row(f"control.{self.name}.rss_synced_mb", "MB", replica.resident_mib())
-        if many:
-            others = [self.connect(replica, token)[0] for _ in range(many - 1)]
-            took, added = self.propagation(stream, changes, each=0.1)
-            self.row(f"propagation.{self.name}.streams{many}.added_p99_ms", "ms", 1000 * percentile(added, 0.99))
-            self.row(f"propagation.{self.name}.streams{many}.p99_ms", "ms", 1000 * percentile(took, 0.99))
-            self.row(f"control.{self.name}.streams{many}.rss_mb", "MB", replica.resident_mib())
-            for other in others:
-                other.close()
-        stream.close()
+        self.times(self.name, *self.propagation(streams, changes))
+        self.row(f"push.{self.name}.bytes", "B", statistics.mean(streams.bytes))
+        streams.close()
+        before = replica.resident_mib()
+        self.row(f"control.{self.name}.rss_synced_mb", "MB", before)
+        for count in many:
+            self.together(replica, token, count, changes, before)
         return self.rows
+
+    def times(self, name, took, added):
+        for what, values in (("", took), ("added_", added)):
+            self.row(f"propagation.{name}.{what}p50_ms", "ms", 1000 * statistics.median(values))
+            self.row(f"propagation.{name}.{what}p99_ms", "ms", 1000 * percentile(values, 0.99))
+
+    def together(self, replica, token, count, changes, before):
+        """So many streams that come at once, as after a restart of control, and then ten changes a second."""
+        name, cpu = f"{self.name}.streams{count}", cpu_seconds(replica.process.pid)
+        streams = Streams(self.cluster, replica, token, count)
+        self.row(f"sync.{name}.s", "s", max(one["came"] for one in streams.synced))
+        self.row(f"sync.{name}.cpu_s", "s", cpu_seconds(replica.process.pid) - cpu)
+        self.times(name, *self.propagation(streams, changes, every=0.1))
+        self.row(f"control.{name}.rss_mb", "MB", replica.resident_mib())
+        self.row(f"control.{name}.stream_kb", "kB", 1024 * (replica.resident_mib() - before) / count)
+        streams.close()
 
 
 def main():
@@ -258,7 +298,7 @@ def main():
     known.add_argument("--json", metavar="FILE")
     known.add_argument("--sizes", default="s1000", help=f"of {', '.join(SIZES)}, with commas between")
     known.add_argument("--changes", type=int, default=100)
-    known.add_argument("--streams", type=int, default=0, help="more streams, besides the one; some take long here")
+    known.add_argument("--streams", default="", metavar="N,..", help="so many streams at once, too")
     asked = known.parse_args()
     lack = cluster.missing("helm")
     if lack:
@@ -267,7 +307,8 @@ def main():
     rows = []
     for size in asked.sizes.split(","):
         with Cluster(controllers=IDLE) as one:
-            rows += Scale(one, size, lambda text: print(text, flush=True)).run(asked.changes, asked.streams)
+            rows += Scale(one, size, lambda text: print(text, flush=True)).run(
+                asked.changes, [int(one) for one in asked.streams.split(",") if one])
     if asked.json:
         pathlib.Path(asked.json).write_text(json.dumps({"rows": rows}, indent=1) + "\n")
 

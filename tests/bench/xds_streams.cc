@@ -11,6 +11,7 @@
 #include "proto/xds.pb.h"
 #include "ztunnel/learn/control_link.h"
 
+#include <google/protobuf/io/coded_stream.h>
 #include <poll.h>
 
 #include <chrono>
@@ -33,6 +34,28 @@ constexpr const char* kAuthorization = "type.googleapis.com/istio.security.Autho
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// A response's type and nonce alone: with a hundred streams on one thread, reading every resource
+// of a first set would be what is measured.
+bool skim(const std::string& message, DeltaDiscoveryResponse& response) {
+  google::protobuf::io::CodedInputStream in(reinterpret_cast<const uint8_t*>(message.data()),
+                                            static_cast<int>(message.size()));
+  while (const uint32_t tag = in.ReadTag()) {
+    uint32_t size = 0;
+    if ((tag & 7) != 2 || !in.ReadVarint32(&size)) return false;
+    const auto field = tag >> 3;
+    const bool wanted = field == DeltaDiscoveryResponse::kTypeUrlFieldNumber ||
+                        field == DeltaDiscoveryResponse::kNonceFieldNumber;
+    if (!wanted) {
+      if (!in.Skip(static_cast<int>(size))) return false;
+      continue;
+    }
+    auto& text = field == DeltaDiscoveryResponse::kTypeUrlFieldNumber ? *response.mutable_type_url()
+                                                                      : *response.mutable_nonce();
+    if (!in.ReadString(&text, static_cast<int>(size))) return false;
+  }
+  return !response.type_url().empty();
 }
 
 struct Heard {
@@ -84,7 +107,8 @@ runtime::Task<Result<void>> session(Bench& bench) {
     const double came = now();
     bytes += message.size();
     DeltaDiscoveryResponse response;
-    if (!response.ParseFromString(message)) {
+    const bool is_first_of_many = responses <= 2 && bench.streams > 1;
+    if (!(is_first_of_many ? skim(message, response) : response.ParseFromString(message))) {
       co_return fail(Code::kInvalid, "expected a DeltaDiscoveryResponse");
     }
     CO_TRY(co_await (*stream)->send(request(response.type_url(), response.nonce())));
@@ -101,12 +125,12 @@ runtime::Task<Result<void>> session(Bench& bench) {
 runtime::Task<void> run(Bench& bench) {
   const Result<void> ended = co_await session(bench);
   std::fprintf(stderr, "a stream ended: %s\n", ended.error().to_string().c_str());
-  std::exit(1);
+  std::_Exit(1);
 }
 
 runtime::Task<void> until_input_ends(Bench& bench) {
   co_await bench.loop.poll(STDIN_FILENO, POLLIN | POLLHUP);
-  std::exit(0);  // what is open ends with us
+  std::_Exit(0);  // what is open ends with us
 }
 
 int run_all(char** arguments) {

@@ -29,6 +29,26 @@ bool is_for_a_sidecar(std::string_view annotation) {
   return false;
 }
 
+std::string_view inject_of(const Shape& shape) {
+  const auto& meta = shape.pod.metadata();
+  const std::string_view label = compile::value_of(meta.labels(), kInjectKey);
+  return label.empty() ? compile::value_of(meta.annotations(), kInjectKey) : label;
+}
+
+// Nobody injects one here: such a pod is in the mesh by its namespace, or not at all.
+void check_wish_for_a_sidecar(const Shape& shape, bool is_wanted, Findings& findings) {
+  if (inject_of(shape) != "true") return;
+  if (shape.mesh == Shape::Mesh::kIn) {
+    findings.add(kOfASidecar, shape.origin,
+                 "sidecar.istio.io/inject=true: its pods are in the mesh without a sidecar");
+  } else if (shape.mesh == Shape::Mesh::kOut && !is_wanted) {
+    findings.add(kStaysOutside, shape.origin,
+                 "sidecar.istio.io/inject=true asks for a sidecar, of which there are none: its "
+                 "pods stay outside the mesh until they, or their namespace, are labelled "
+                 "istio.io/dataplane-mode=ambient");
+  }
+}
+
 void check_sidecar_annotations(const Shape& shape, Findings& findings) {
   std::set<std::string> idle;  // in one order, whatever the map's
   for (const auto& [name, value] : shape.pod.metadata().annotations()) {
@@ -69,19 +89,19 @@ void check_pods_can_join(const Cluster& cluster, Findings& findings) {
   for (const Shape& shape : cluster.shapes()) {
     check_mode(shape.pod.metadata().labels(), shape.origin, findings);
     if (shape.mesh == Shape::Mesh::kIn) check_sidecar_annotations(shape, findings);
-    if (!is_wanted_by_namespace(shape, cluster) || shape.mesh != Shape::Mesh::kOut) continue;
+    const bool is_wanted = is_wanted_by_namespace(shape, cluster);
+    check_wish_for_a_sidecar(shape, is_wanted, findings);
+    if (!is_wanted || shape.mesh != Shape::Mesh::kOut) continue;
     if (shape.pod.spec().hostnetwork()) {
       findings.add(
           kStaysOutside, shape.origin,
           "hostNetwork: its pods stay outside the mesh, in a namespace that is in it: they "
           "have no identity there, and STRICT workloads refuse them");
-    } else if (compile::value_of(shape.pod.metadata().labels(), kInjectKey) == "false" ||
-               compile::value_of(shape.pod.metadata().annotations(), kInjectKey) == "false") {
+    } else if (inject_of(shape) == "false") {
       continue;  // somebody said so
     } else {
       findings.add(kStaysOutside, shape.origin,
-                   "its pods have a sidecar (sidecar.istio.io/inject=true, or a container "
-                   "istio-proxy) and stay outside the mesh");
+                   "its pods have a sidecar (a container istio-proxy) and stay outside the mesh");
     }
   }
 }

@@ -210,8 +210,16 @@ std::vector<Row> enrolment_and_honoured() {
        ns("shop") + compile::pod("shop", "a", "app: a", "10.0.0.1", "hostNetwork: true, "), "", ""},
       {"Sidecar",
        ns("shop", "istio.io/dataplane-mode: ambient") +
+           compile::pod("shop", "a", "app: a", "10.0.0.1",
+                        "initContainers: [{name: istio-proxy}], "),
+       "Warning WEFT0302 Pod shop/a", "a container istio-proxy"},
+      {"SidecarWanted",
+       ns("shop", "istio.io/dataplane-mode: ambient") +
            compile::pod("shop", "a", "sidecar.istio.io/inject: \"true\"", "10.0.0.1"),
-       "Warning WEFT0302 Pod shop/a", "sidecar"},
+       "Info WEFT0305 Pod shop/a", "in the mesh without a sidecar"},
+      {"SidecarWantedElsewhere",
+       ns("shop") + compile::pod("shop", "a", "sidecar.istio.io/inject: \"true\"", "10.0.0.1"),
+       "Warning WEFT0302 Pod shop/a", "istio.io/dataplane-mode=ambient"},
       {"OptedOut",
        ns("shop", "istio-injection: enabled") +
            compile::pod("shop", "a", "sidecar.istio.io/inject: \"false\"", "10.0.0.1"),

@@ -286,8 +286,11 @@ TEST(Enrolment, WhoIsToBeInTheMesh) {
       {web(ambient, "hostNetwork: true"), by_ns, false},
       {web(ambient, "containers: [{name: c}, {name: istio-proxy}]"), by_ns, false},
       {web("", "initContainers: [{name: istio-proxy}]"), injected, false},
-      {web("labels: {sidecar.istio.io/inject: \"true\"}"), by_ns, false},
-      {web("annotations: {sidecar.istio.io/inject: \"true\"}"), injected, false},
+      {web("labels: {sidecar.istio.io/inject: \"true\"}"), by_ns, true},
+      {web("annotations: {sidecar.istio.io/inject: \"true\"}"), injected, true},
+      {web("labels: {sidecar.istio.io/inject: \"true\"}"), "", false},
+      {web("labels: {sidecar.istio.io/inject: \"true\"}", "containers: [{name: istio-proxy}]"),
+       injected, false},
       {web("labels: {sidecar.istio.io/inject: \"false\"}"), injected, false},
       {web("labels: {sidecar.istio.io/inject: \"false\"}"), by_ns, true},
   };
