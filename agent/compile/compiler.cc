@@ -2,6 +2,7 @@
 
 #include "agent/compile/authorization_policy.h"
 #include "agent/compile/endpoint_slice.h"
+#include "agent/compile/l7/waypoint_routes.h"
 #include "agent/compile/notices.h"
 #include "agent/compile/outbound_policy.h"
 #include "agent/compile/peer_authentication.h"
@@ -28,6 +29,8 @@ struct Announcement {
   std::vector<Resource> authorizations;
   std::vector<Resource> services;
   std::vector<Resource> workloads;
+  std::vector<Resource> routes;  // after what they name
+  std::vector<Resource> removed_routes;
   // Authorizations that applied to a whole namespace and now only to workloads that name them:
   // these must name them first, or for a moment the policy would apply to nobody.
   std::vector<Resource> narrowed;
@@ -36,8 +39,8 @@ struct Announcement {
 
   std::vector<Resource> take() {
     std::vector<Resource> all = std::move(authorizations);
-    for (auto* part :
-         {&services, &workloads, &narrowed, &removed_addresses, &removed_authorizations}) {
+    for (auto* part : {&services, &workloads, &routes, &narrowed, &removed_routes,
+                       &removed_addresses, &removed_authorizations}) {
       all.insert(all.end(), std::make_move_iterator(part->begin()),
                  std::make_move_iterator(part->end()));
     }
@@ -88,6 +91,7 @@ struct Compiler::Impl {
   MeshConfig config;  // in force: with what the mesh's ConfigMap changes
   Store store;
   VipAllocation vips;
+  l7::WaypointRoutes waypoint_routes;
   Resources authorizations;
   Resources services;
   Resources workloads;
@@ -107,6 +111,7 @@ struct Compiler::Impl {
   void settle_workloads(const objects::Key& of, const std::vector<model::Workload>& made,
                         Announcement& out);
   void compile_workloads(const Touched& touched, Announcement& out);
+  void compile_routes(const Touched& touched, Announcement& out);
   void allocate(Touched& touched);
   void settle_policy(const std::string& key, const std::optional<model::Policy>& policy,
                      Announcement& out);
@@ -122,7 +127,10 @@ void Compiler::Impl::take_in(const source::Change& change, bool is_first, Touche
       is_only_status(*before->second, *change.object)) {
     return;
   }
-  if (before != present.end()) touched.add(*before->second, store, config);
+  if (before != present.end()) {
+    touched.add(*before->second, store, config);
+    waypoint_routes.take_out(*before->second, config);
+  }
   store.put(change.key, change.object);
   notices.erase(change.key);
   if (change.object == nullptr) {
@@ -132,6 +140,7 @@ void Compiler::Impl::take_in(const source::Change& change, bool is_first, Touche
   const bool says_more = change.key.kind == "ServiceEntry" || change.key.kind == "ConfigMap";
   if (!is_first || says_more) touched.add(*change.object, store, config);
   present[change.key] = change.object;
+  waypoint_routes.take_in(*change.object, config);
   std::vector<std::string> about = notices_about(*change.object, config);
   if (!about.empty()) notices[change.key] = std::move(about);
 }
@@ -219,6 +228,14 @@ void Compiler::Impl::compile_workloads(const Touched& touched, Announcement& out
   }
 }
 
+void Compiler::Impl::compile_routes(const Touched& touched, Announcement& out) {
+  for (const Name& service : touched.services) waypoint_routes.touch(service);
+  if (touched.mesh) waypoint_routes.touch_everything();
+  l7::WaypointRoutes::Changes changes = waypoint_routes.compile(store, config);
+  out.routes = std::move(changes.set);
+  out.removed_routes = std::move(changes.removed);
+}
+
 // Hosts whose allocated addresses are others now.
 void Compiler::Impl::allocate(Touched& touched) {
   if (!touched.vips) return;
@@ -275,12 +292,16 @@ std::vector<Resource> Compiler::apply(const std::vector<source::Change>& changes
   impl_->compile_policies(touched, out);
   for (const auto& name : touched.services) impl_->compile_service(name, out);
   impl_->compile_workloads(touched, out);
+  impl_->compile_routes(touched, out);
   return out.take();
 }
 
 std::vector<Resource> Compiler::all() const {
   std::vector<Resource> resources;
-  for (const Resources* table : {&impl_->authorizations, &impl_->services, &impl_->workloads}) {
+  const std::initializer_list<const Resources*> tables = {&impl_->authorizations, &impl_->services,
+                                                          &impl_->workloads,
+                                                          &impl_->waypoint_routes.resources()};
+  for (const Resources* table : tables) {
     for (const auto& [name, resource] : *table) resources.push_back(resource);
   }
   return resources;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "agent/source/source.h"
+#include "proto/crd/mesh.pb.h"
 #include "ztunnel/base/spiffe_id.h"
 
 #include <map>
@@ -12,7 +13,7 @@ namespace weft::compile {
 
 // One xDS resource, as it goes on the wire.
 struct Resource {
-  std::string type;     // "istio.workload.Address" or "istio.security.Authorization"
+  std::string type;     // "istio.workload.Address", "istio.security.Authorization", ..
   std::string name;     // xDS resource name
   std::string version;  // changes exactly when `bytes` does
   std::string bytes;    // the serialized message; empty in a removal
@@ -32,6 +33,7 @@ struct MeshConfig {
   // What that ConfigMap may say besides, live.
   bool registry_only = false;  // pods may only connect to what the mesh knows
   std::vector<std::string> trust_domain_aliases = {};
+  std::shared_ptr<const crd::mesh::MeshConfig> written = {};  // its text; null: there is none
 };
 
 // Something that was accepted and cannot be honoured; for conditions and `weft analyze`.
@@ -48,7 +50,7 @@ class Compiler {
   ~Compiler();
 
   // In the order in which data planes must see them: new and changed Authorizations, then
-  // Addresses, then removed Addresses, then removed Authorizations.
+  // Addresses, then waypoints' routes; then what is removed, the other way round.
   std::vector<Resource> apply(const std::vector<source::Change>& changes);
   // All present resources, in the same order.
   std::vector<Resource> all() const;

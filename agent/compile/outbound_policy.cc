@@ -47,7 +47,8 @@ MeshConfig configured(const MeshConfig& given, const Store& store) {
   const objects::Key key = given.config_key();
   const auto* object = store.config_maps.find(key.ns, key.name);
   if (object == nullptr) return config;
-  const crd::mesh::MeshConfig written = objects::mesh_config_of(*object);
+  config.written = std::make_shared<const crd::mesh::MeshConfig>(objects::mesh_config_of(*object));
+  const crd::mesh::MeshConfig& written = *config.written;
   if (written.has_outboundtrafficpolicy()) {
     config.registry_only =
         written.outboundtrafficpolicy().mode() == OutboundTrafficPolicy::REGISTRY_ONLY;

@@ -1,8 +1,10 @@
 #include "agent/compile/print.h"
 
+#include "agent/compile/l7/waypoint_routes.h"
 #include "agent/compile/wire.h"
 #include "agent/objects/tree.h"
 #include "proto/authorization.pb.h"
+#include "proto/route.pb.h"
 #include "proto/workload.pb.h"
 
 #include <google/protobuf/util/json_util.h>
@@ -14,7 +16,7 @@ namespace weft::compile {
 namespace {
 
 template <class Message>
-Result<objects::Tree> read_back(const Resource& resource) {
+Result<objects::Tree> read_as(const Resource& resource) {
   Message message;
   std::string json;
   if (!message.ParseFromString(resource.bytes) ||
@@ -22,6 +24,12 @@ Result<objects::Tree> read_back(const Resource& resource) {
     return fail(Code::kInternal, resource.name + ": cannot be written as JSON");
   }
   return objects::parse_json(json);
+}
+
+Result<objects::Tree> read_back(const Resource& resource) {
+  if (resource.type == kAddressType) return read_as<istio::workload::Address>(resource);
+  if (resource.type == l7::kRoutesType) return read_as<weft::route::Routes>(resource);
+  return read_as<istio::security::Authorization>(resource);
 }
 
 objects::Tree* member_of(objects::Tree* tree, std::string_view name) {
@@ -43,9 +51,7 @@ void sort_services(objects::Tree& address) {
 }
 
 Result<objects::Tree> to_tree(const Resource& resource) {
-  objects::Tree body =
-      TRY(resource.type == kAddressType ? read_back<istio::workload::Address>(resource)
-                                        : read_back<istio::security::Authorization>(resource));
+  objects::Tree body = TRY(read_back(resource));
   sort_services(body);
   objects::Tree tree = objects::Tree::map();
   tree.add("type", objects::Tree::of(resource.type));

@@ -44,7 +44,14 @@ void Store::index_hosts(const objects::Key& key, bool add) {
     } else {
       names.erase(key.name);
     }
-    if (names.empty()) entries_by_host.erase(key.ns + "/" + host);
+    if (!names.empty()) {
+      namespaces_by_host[host].insert(key.ns);
+      continue;
+    }
+    entries_by_host.erase(key.ns + "/" + host);
+    std::set<std::string>& left = namespaces_by_host[host];
+    left.erase(key.ns);
+    if (left.empty()) namespaces_by_host.erase(host);
   }
 }
 
@@ -73,6 +80,8 @@ void Store::put(const objects::Key& key, const std::shared_ptr<const objects::Ob
       put_into(config_maps, "ConfigMap", key, object) ||
       put_into(workload_entries, "WorkloadEntry", key, object) ||
       put_into(sidecars, "Sidecar", key, object) ||
+      put_into(virtual_services, "VirtualService", key, object) ||
+      put_into(destination_rules, "DestinationRule", key, object) ||
       put_into(policies, "AuthorizationPolicy", key, object) ||
       put_into(peers, "PeerAuthentication", key, object);
   index_selector(key);

@@ -3,8 +3,10 @@
 #include "agent/compile/selector_index.h"
 #include "agent/objects/object.h"
 #include "proto/crd/core.pb.h"
+#include "proto/crd/destination_rule.pb.h"
 #include "proto/crd/networking.pb.h"
 #include "proto/crd/security.pb.h"
+#include "proto/crd/virtual_service.pb.h"
 
 #include <google/protobuf/map.h>
 
@@ -66,8 +68,11 @@ struct Store {
   Table<crd::networking::ServiceEntry> service_entries;
   // Names of the ServiceEntries of a namespace that have a host, by "namespace/host".
   std::map<std::string, std::set<std::string>> entries_by_host;
+  std::map<std::string, std::set<std::string>> namespaces_by_host;  // of ServiceEntries, by host
   Table<crd::networking::WorkloadEntry> workload_entries;
   Table<crd::networking::Sidecar> sidecars;
+  Table<crd::networking::VirtualService> virtual_services;
+  Table<crd::networking::DestinationRule> destination_rules;
   Table<crd::security::AuthorizationPolicy> policies;
   Table<crd::security::PeerAuthentication> peers;
   SelectorIndex services_by_label;

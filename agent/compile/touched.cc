@@ -106,6 +106,17 @@ void add_service(const crd::core::Service& service, const Store& store, const Me
   add_rivals(ns, host, store, touched);
 }
 
+// Every service of a namespace: its labels name their waypoint.
+void add_hosts_in(const std::string& ns, const Store& store, const MeshConfig& config,
+                  Touched& touched) {
+  for (const auto& [name, service] : store.services.in(ns)) {
+    touched.services.emplace(ns, hostname_of(*service, config));
+  }
+  for (const auto& [name, entry] : store.service_entries.in(ns)) {
+    for (const std::string& host : hosts_of(*entry)) touched.services.emplace(ns, host);
+  }
+}
+
 void add_service_entry(const ServiceEntry& entry, const Store& store, Touched& touched) {
   const std::string& ns = entry.metadata().namespace_();
   touched.vips = true;
@@ -147,6 +158,7 @@ void Touched::add(const objects::Object& object, const Store& store, const MeshC
     add_service(*service, store, config, *this);
   } else if (object.as<crd::core::Namespace>() != nullptr) {
     add_in(store.pods, key.name, pods, kEach);
+    add_hosts_in(key.name, store, config, *this);
   } else if (const auto* policy = object.as<crd::security::AuthorizationPolicy>()) {
     policies.insert(own);
     add_policy(*policy, store, config, *this);

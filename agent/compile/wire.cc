@@ -41,13 +41,6 @@ std::string version_of(std::string_view bytes) {
   return text;
 }
 
-Resource make(const char* type, std::string name, const google::protobuf::Message& message) {
-  Resource resource{.type = type, .name = std::move(name), .version = {}, .bytes = {}};
-  resource.bytes = deterministic_bytes(message);
-  resource.version = version_of(resource.bytes);
-  return resource;
-}
-
 void add_port(const model::PortPair& pair, workload_api::Port& port) {
   port.set_service_port(pair.service);
   port.set_target_port(pair.target);
@@ -194,6 +187,13 @@ security_api::Scope scope_of(model::Policy::Scope scope) {
 
 }  // namespace
 
+Resource to_resource(const char* type, std::string name, const google::protobuf::Message& message) {
+  Resource resource{.type = type, .name = std::move(name), .version = {}, .bytes = {}};
+  resource.bytes = deterministic_bytes(message);
+  resource.version = version_of(resource.bytes);
+  return resource;
+}
+
 Resource to_resource(const model::Workload& workload) {
   workload_api::Address address;
   workload_api::Workload& message = *address.mutable_workload();
@@ -234,7 +234,7 @@ Resource to_resource(const model::Workload& workload) {
   message.set_registry_only(workload.registry_only);
   message.set_pod_hostname(workload.pod_hostname);
   message.set_pod_subdomain(workload.pod_subdomain);
-  return make(kAddressType, workload.uid, address);
+  return to_resource(kAddressType, workload.uid, address);
 }
 
 Resource to_resource(const model::Service& service) {
@@ -258,7 +258,7 @@ Resource to_resource(const model::Service& service) {
     message.mutable_session_affinity()->set_client_ip_timeout_s(service.affinity_timeout_s);
   }
   message.set_external_name(service.external_name);
-  return make(kAddressType, service.key(), address);
+  return to_resource(kAddressType, service.key(), address);
 }
 
 Resource to_resource(const model::Policy& policy) {
@@ -276,7 +276,7 @@ Resource to_resource(const model::Policy& policy) {
     }
   }
   message.set_dry_run(policy.dry_run);
-  return make(kAuthorizationType, policy.key(), message);
+  return to_resource(kAuthorizationType, policy.key(), message);
 }
 
 }  // namespace weft::compile

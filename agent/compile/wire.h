@@ -5,6 +5,10 @@
 #include "agent/model/service.h"
 #include "agent/model/workload.h"
 
+#include <google/protobuf/message.h>
+
+#include <string>
+
 namespace weft::compile {
 
 constexpr const char* kAddressType = "istio.workload.Address";
@@ -14,5 +18,7 @@ constexpr const char* kAuthorizationType = "istio.security.Authorization";
 Resource to_resource(const model::Workload& workload);
 Resource to_resource(const model::Service& service);
 Resource to_resource(const model::Policy& policy);
+// What is made as a message from the start.
+Resource to_resource(const char* type, std::string name, const google::protobuf::Message& message);
 
 }  // namespace weft::compile

@@ -1,0 +1,63 @@
+#pragma once
+
+#include "agent/compile/l7/host_index.h"
+#include "agent/compile/l7/resolver.h"
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace weft::l7 {
+
+constexpr const char* kRoutesType = "weft.route.Routes";
+
+// What waypoints are told, kept up to date: take_in() and touch() learn what has changed, compile()
+// makes again what depends on it and nothing else. Belongs to one thread.
+class WaypointRoutes {
+ public:
+  // Around every change of the store: with the object as it was before, and as it is afterwards.
+  void take_out(const objects::Object& before, const compile::MeshConfig& config);
+  void take_in(const objects::Object& now, const compile::MeshConfig& config);
+  // A service, or which waypoint it has, is not what it was; also of one that is gone.
+  void touch(const Name& service);
+  void touch_everything();
+
+  struct Changes {
+    std::vector<compile::Resource> set;
+    std::vector<compile::Resource> removed;
+  };
+  Changes compile(const compile::Store& store, const compile::MeshConfig& config);
+  const std::map<std::string, compile::Resource>& resources() const { return routes_; }
+  const HostIndex& virtual_services() const { return virtual_services_; }
+
+ private:
+  // A service behind a waypoint, and what its routes were made of.
+  struct Served {
+    compile::WaypointName waypoint;
+    std::string resource;
+    std::set<std::string> hosts;
+    std::set<objects::Key> objects;
+  };
+
+  void touch_hosts(const std::set<std::string>& patterns);
+  void touch_dependents(const objects::Key& object);
+  void forget(const Name& name, Changes& changes);
+  void remember(const Name& name, Served served);
+  void compile_service(const Name& name, const compile::Store& store,
+                       const compile::MeshConfig& config, Changes& changes);
+
+  HostIndex virtual_services_;
+  std::map<Name, Served> served_;
+  std::map<std::string, std::set<Name>> served_by_host_;
+  std::map<std::string, std::set<Name>> by_host_;     // whose routes name the host
+  std::map<objects::Key, std::set<Name>> by_object_;  // whose routes were made of the object
+  std::map<std::string, compile::Resource> routes_;   // by resource name
+  std::set<Name> dirty_;
+};
+
+// The routes of one service behind the waypoint.
+weft::route::Routes compile_routes(const Backend& service, const compile::WaypointName& waypoint,
+                                   const HostIndex& virtual_services, Resolver& resolver);
+
+}  // namespace weft::l7
