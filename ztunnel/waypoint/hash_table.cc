@@ -22,11 +22,12 @@ bool is_prime(uint64_t number) {
   return number > 1;
 }
 
-uint32_t weight_of(const Host& host) { return std::max(host.weight, 1U); }
+uint32_t weight_of(const Backend& host) { return std::max(host.weight, 1U); }
 
 }  // namespace
 
-Ring::Ring(const std::vector<Host>& hosts, std::span<const size_t> indexes, uint64_t points_min) {
+Ring::Ring(const std::vector<Backend>& hosts, std::span<const size_t> indexes,
+           uint64_t points_min) {
   if (points_min == 0) points_min = kPointsMin;
   points_min = std::min(points_min, kPointsMax);
   double sum = 0;
@@ -56,7 +57,7 @@ size_t Ring::at(uint64_t hash) const {
   return next == points_.end() ? points_.front().second : next->second;
 }
 
-Maglev::Maglev(const std::vector<Host>& hosts, std::span<const size_t> indexes, uint64_t size) {
+Maglev::Maglev(const std::vector<Backend>& hosts, std::span<const size_t> indexes, uint64_t size) {
   if (size == 0) size = kSize;
   size = std::clamp<uint64_t>(size, 3, kSizeMax);
   while (!is_prime(size)) ++size;

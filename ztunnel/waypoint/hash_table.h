@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ztunnel/waypoint/host.h"
+#include "ztunnel/waypoint/backend.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +21,7 @@ class Ring {
   static constexpr uint64_t kPointsMin = 1024;  // where the policy says nothing
 
   // Of the hosts with these indexes; there is at least one.
-  Ring(const std::vector<Host>& hosts, std::span<const size_t> indexes, uint64_t points_min);
+  Ring(const std::vector<Backend>& hosts, std::span<const size_t> indexes, uint64_t points_min);
 
   size_t at(uint64_t hash) const;  // an index
   size_t points() const { return points_.size(); }
@@ -38,7 +38,7 @@ class Maglev {
   static constexpr uint64_t kSizeMax = 5'000'011;  // Istio's
 
   // A size that is no prime becomes the next one.
-  Maglev(const std::vector<Host>& hosts, std::span<const size_t> indexes, uint64_t size);
+  Maglev(const std::vector<Backend>& hosts, std::span<const size_t> indexes, uint64_t size);
 
   size_t at(uint64_t hash) const { return table_[hash % table_.size()]; }
   size_t size() const { return table_.size(); }

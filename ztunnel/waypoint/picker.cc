@@ -17,8 +17,8 @@ double warmth(const weft::route::Warmup& policy, Clock::time_point since, Clock:
   return std::clamp(std::pow(time, 1 / aggression), least, 1.0);
 }
 
-Picker::Picker(const std::vector<Host>& hosts, std::vector<size_t> indexes, const Balancing& policy,
-               Clock::time_point now, uint64_t dice)
+Picker::Picker(const std::vector<Backend>& hosts, std::vector<size_t> indexes,
+               const Balancing& policy, Clock::time_point now, uint64_t dice)
     : hosts_(hosts), indexes_(std::move(indexes)), policy_(policy) {
   for (const size_t index : indexes_) {
     equal_ = equal_ && hosts_[index].weight == hosts_[indexes_.front()].weight;
@@ -80,7 +80,7 @@ size_t Picker::round_robin(Clock::time_point now) {
 }
 
 double Picker::load(size_t index, Clock::time_point now) const {
-  const Host& host = hosts_[index];
+  const Backend& host = hosts_[index];
   const size_t active = host.active == nullptr ? 0 : *host.active;
   return static_cast<double>(active) / weight(index, now);
 }

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "ztunnel/waypoint/backend.h"
 #include "ztunnel/waypoint/hash_table.h"
-#include "ztunnel/waypoint/host.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +21,7 @@ double warmth(const weft::route::Warmup& policy, Clock::time_point since, Clock:
 class Picker {
  public:
   // Of the hosts with these indexes; there is at least one.
-  Picker(const std::vector<Host>& hosts, std::vector<size_t> indexes,
+  Picker(const std::vector<Backend>& hosts, std::vector<size_t> indexes,
          const weft::route::Balancing& policy, Clock::time_point now, uint64_t dice);
 
   // An index. `hash`: of what the policy hashes on; without one, a ring gives any host.
@@ -45,7 +45,7 @@ class Picker {
   double load(size_t index, Clock::time_point now) const;
   bool is_warm(Clock::time_point now) const { return now >= warm_at_; }
 
-  const std::vector<Host>& hosts_;
+  const std::vector<Backend>& hosts_;
   std::vector<size_t> indexes_;
   const weft::route::Balancing& policy_;
   bool equal_ = true;  // all weights are

@@ -9,10 +9,10 @@
 namespace weft::waypoint {
 namespace {
 
-std::vector<Host> hosts_of(std::vector<uint32_t> weights) {
-  std::vector<Host> hosts;
+std::vector<Backend> hosts_of(std::vector<uint32_t> weights) {
+  std::vector<Backend> hosts;
   for (const uint32_t weight : weights) {
-    Host host;
+    Backend host;
     host.name = "10.0.0." + std::to_string(hosts.size() + 1) + ":8080";
     host.weight = weight;
     hosts.push_back(std::move(host));
@@ -20,7 +20,7 @@ std::vector<Host> hosts_of(std::vector<uint32_t> weights) {
   return hosts;
 }
 
-std::vector<size_t> all_of(const std::vector<Host>& hosts) {
+std::vector<size_t> all_of(const std::vector<Backend>& hosts) {
   std::vector<size_t> indexes(hosts.size());
   std::iota(indexes.begin(), indexes.end(), 0);
   return indexes;

@@ -1,4 +1,4 @@
-#include "ztunnel/waypoint/host_balancer.h"
+#include "ztunnel/waypoint/backend_balancer.h"
 
 #include "tests/unit/ztunnel/routing/requests.h"
 
@@ -20,7 +20,7 @@ class Balanced {
       : traffic_(routing::parsed<weft::route::Traffic>(traffic)), outliers_(kStrict) {}
 
   Balanced& host(uint32_t weight = 1, const std::string& region = "eu") {
-    Host made;
+    Backend made;
     made.name = std::string(1, static_cast<char>('a' + hosts_.size()));
     made.weight = weight;
     made.place.region = region;
@@ -62,8 +62,8 @@ class Balanced {
   std::mt19937_64 random_{42};
   Clock::time_point now_ = Clock::time_point(std::chrono::hours(1));
   std::deque<size_t> active_;
-  std::vector<Host> hosts_;
-  HostBalancer balancer_;
+  std::vector<Backend> hosts_;
+  BackendBalancer balancer_;
 };
 
 using Shares = std::map<std::string, int>;
@@ -76,14 +76,14 @@ void expect_near(const Shares& got, const Shares& wanted, int within = 2) {
   }
 }
 
-TEST(HostBalancer, NobodyIsNobody) {
+TEST(BackendBalancer, NobodyIsNobody) {
   Balanced none("");
   EXPECT_EQ(none.once(), "-");
   none.update();
   EXPECT_EQ(none.once(), "-");
 }
 
-TEST(HostBalancer, RoundRobinTakesTurnsByWeight) {
+TEST(BackendBalancer, RoundRobinTakesTurnsByWeight) {
   Balanced even("balancing { algorithm: ROUND_ROBIN }");
   even.host().host().host().update();
   std::string turns;
@@ -98,7 +98,7 @@ TEST(HostBalancer, RoundRobinTakesTurnsByWeight) {
   EXPECT_EQ(counted, (std::map<std::string, int>{{"a", 10}, {"b", 30}}));
 }
 
-TEST(HostBalancer, LeastRequestAvoidsTheBusy) {
+TEST(BackendBalancer, LeastRequestAvoidsTheBusy) {
   Balanced busy("");
   busy.host().host().host().update();
   expect_near(busy.shares(), {{"a", 33}, {"b", 33}, {"c", 33}});
@@ -106,7 +106,7 @@ TEST(HostBalancer, LeastRequestAvoidsTheBusy) {
   expect_near(busy.shares(), {{"b", 50}, {"c", 50}});
 }
 
-TEST(HostBalancer, LeastRequestByWeight) {
+TEST(BackendBalancer, LeastRequestByWeight) {
   Balanced weighted("");
   weighted.host(1).host(4).update();
   expect_near(weighted.shares(), {{"a", 20}, {"b", 80}});
@@ -117,7 +117,7 @@ TEST(HostBalancer, LeastRequestByWeight) {
   EXPECT_GT(weighted.shares()["a"], 30);
 }
 
-TEST(HostBalancer, RandomAndPassthrough) {
+TEST(BackendBalancer, RandomAndPassthrough) {
   Balanced random("balancing { algorithm: RANDOM }");
   random.host().host().update();
   expect_near(random.shares(), {{"a", 50}, {"b", 50}});
@@ -127,7 +127,7 @@ TEST(HostBalancer, RandomAndPassthrough) {
   expect_near(through.shares({.exactly = "elsewhere"}), {{"a", 50}, {"b", 50}});
 }
 
-TEST(HostBalancer, AHashStays) {
+TEST(BackendBalancer, AHashStays) {
   for (const std::string algorithm : {"RING_HASH", "MAGLEV"}) {
     Balanced ring("balancing { algorithm: " + algorithm + " }");
     ring.host().host().host().host().update();
@@ -153,7 +153,7 @@ TEST(HostBalancer, AHashStays) {
   }
 }
 
-TEST(HostBalancer, TheEjectedGetNothingAndNobodyLeftIsNobody) {
+TEST(BackendBalancer, TheEjectedGetNothingAndNobodyLeftIsNobody) {
   Balanced pair("outlier { consecutive_5xx: 1 }");
   pair.host().host().update();
   pair.eject(0);
@@ -162,7 +162,7 @@ TEST(HostBalancer, TheEjectedGetNothingAndNobodyLeftIsNobody) {
   EXPECT_EQ(pair.once(), "-");
 }
 
-TEST(HostBalancer, BelowTheLeastHealthEverybodyIsAsked) {
+TEST(BackendBalancer, BelowTheLeastHealthEverybodyIsAsked) {
   Balanced panic("outlier { consecutive_5xx: 1 health_percent_min: 50 }");
   panic.host().host().host().host().update();
   panic.eject(0);
@@ -172,7 +172,7 @@ TEST(HostBalancer, BelowTheLeastHealthEverybodyIsAsked) {
   expect_near(panic.shares(), {{"a", 25}, {"b", 25}, {"c", 25}, {"d", 25}});
 }
 
-TEST(HostBalancer, ALevelFailsOverWhatItCannotTake) {
+TEST(BackendBalancer, ALevelFailsOverWhatItCannotTake) {
   Balanced local("balancing { locality { enabled: true } } outlier { consecutive_5xx: 1 }");
   local.host().host().host(1, "us").update();
   expect_near(local.shares(), {{"a", 50}, {"b", 50}});
@@ -182,7 +182,7 @@ TEST(HostBalancer, ALevelFailsOverWhatItCannotTake) {
   expect_near(local.shares(), {{"c", 100}});
 }
 
-TEST(HostBalancer, LocalitiesByWeightAndHealth) {
+TEST(BackendBalancer, LocalitiesByWeightAndHealth) {
   Balanced spread(R"(balancing { locality { distribute { from: "eu"
     to { key: "eu" value: 80 } to { key: "us" value: 20 } } } } outlier { consecutive_5xx: 1 })");
   spread.host().host().host(1, "us").update();
@@ -191,7 +191,7 @@ TEST(HostBalancer, LocalitiesByWeightAndHealth) {
   expect_near(spread.shares(), {{"b", 74}, {"c", 26}});
 }
 
-TEST(HostBalancer, AHostThatWasTriedIsAvoided) {
+TEST(BackendBalancer, AHostThatWasTriedIsAvoided) {
   Balanced retry("");
   retry.host().host().host().update();
   const std::vector<std::string> tried{"a"};
@@ -201,7 +201,7 @@ TEST(HostBalancer, AHostThatWasTriedIsAvoided) {
   EXPECT_EQ(retry.shares({.avoid = all}).size(), 3) << "rather the same than none";
 }
 
-TEST(HostBalancer, OtherPlacesAreTriedAfterTwo) {
+TEST(BackendBalancer, OtherPlacesAreTriedAfterTwo) {
   Balanced far("balancing { locality { enabled: true } } outlier { consecutive_5xx: 1 }");
   far.host().host().host(1, "us").update();
   far.eject(0);
@@ -209,7 +209,7 @@ TEST(HostBalancer, OtherPlacesAreTriedAfterTwo) {
   expect_near(far.shares({.avoid = tried, .other_places = true}), {{"c", 100}});
 }
 
-TEST(HostBalancer, WarmUpGrows) {
+TEST(BackendBalancer, WarmUpGrows) {
   Balanced cold(R"(balancing { algorithm: ROUND_ROBIN
     warmup { duration_ms: 10000 minimum_percent: 10 aggression: 1 } })");
   cold.host();

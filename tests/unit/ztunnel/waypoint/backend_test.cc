@@ -1,4 +1,4 @@
-#include "ztunnel/waypoint/host.h"
+#include "ztunnel/waypoint/backend.h"
 
 #include "tests/unit/ztunnel/routing/requests.h"
 
@@ -7,14 +7,14 @@
 namespace weft::waypoint {
 namespace {
 
-Host host_at(std::string region, std::string zone = "", std::string subzone = "") {
-  Host host;
+Backend host_at(std::string region, std::string zone = "", std::string subzone = "") {
+  Backend host;
   host.place = {std::move(region), std::move(zone), std::move(subzone), {}};
   return host;
 }
 
 // "0 1*30,2*70 | 3": hosts of groups with their weights, levels behind bars.
-std::string arranged(const std::vector<Host>& hosts, const std::string& policy, const Place& own,
+std::string arranged(const std::vector<Backend>& hosts, const std::string& policy, const Place& own,
                      bool detects = true) {
   std::string made;
   for (const Level& level :
@@ -29,9 +29,9 @@ std::string arranged(const std::vector<Host>& hosts, const std::string& policy, 
   return made;
 }
 
-const std::vector<Host> kHosts{host_at("eu", "a", "1"), host_at("eu", "a", "2"),
-                               host_at("eu", "b"),      host_at("us", "a"),
-                               host_at("asia", "a"),    host_at("us", "b")};
+const std::vector<Backend> kHosts{host_at("eu", "a", "1"), host_at("eu", "a", "2"),
+                                  host_at("eu", "b"),      host_at("us", "a"),
+                                  host_at("asia", "a"),    host_at("us", "b")};
 const Place kOwn{"eu", "a", "1", {}};
 
 TEST(Arrange, WithoutAPolicyAllAreAlike) {
@@ -63,7 +63,7 @@ TEST(Arrange, ByWeightsOfLocalities) {
 }
 
 TEST(Arrange, ByLabels) {
-  std::vector<Host> hosts(4);
+  std::vector<Backend> hosts(4);
   hosts[0].place.labels = {{"zone", "z1"}, {"version", "v1"}};
   hosts[1].place.labels = {{"zone", "z1"}, {"version", "v2"}};
   hosts[2].place.labels = {{"zone", "z2"}, {"version", "v1"}};

@@ -21,7 +21,7 @@ struct Place {
 };
 
 // One endpoint, as balancing sees it.
-struct Host {
+struct Backend {
   std::string name;  // "ip:port": what rings are made of
   uint32_t weight = 1;
   Place place;
@@ -45,7 +45,7 @@ struct Level {
 // weights of localities (distribute) make one level; labels (failover_priority) or localities make
 // levels where failures are looked at at all (`detects_failures`); else all hosts are alike. No
 // level and no group is empty.
-std::vector<Level> arrange(const std::vector<Host>& hosts, const weft::route::Locality& policy,
+std::vector<Level> arrange(const std::vector<Backend>& hosts, const weft::route::Locality& policy,
                            bool detects_failures, const Place& own);
 
 }  // namespace weft::waypoint

@@ -1,4 +1,4 @@
-#include "ztunnel/waypoint/host.h"
+#include "ztunnel/waypoint/backend.h"
 
 #include <algorithm>
 #include <map>
@@ -38,7 +38,8 @@ const Locality::Distribute* distribute_for(const Locality& policy, const Place& 
 }
 
 // Hosts of a locality that no weight is given to get nothing.
-std::vector<Level> distributed(const std::vector<Host>& hosts, const Locality::Distribute& rule) {
+std::vector<Level> distributed(const std::vector<Backend>& hosts,
+                               const Locality::Distribute& rule) {
   std::vector<std::pair<std::string, uint32_t>> to(rule.to().begin(), rule.to().end());
   std::ranges::sort(to);
   std::map<std::string, Group> groups;
@@ -93,7 +94,7 @@ size_t priority_by_locality(const Locality& policy, const Place& own, const Plac
 
 }  // namespace
 
-std::vector<Level> arrange(const std::vector<Host>& hosts, const Locality& policy,
+std::vector<Level> arrange(const std::vector<Backend>& hosts, const Locality& policy,
                            bool detects_failures, const Place& own) {
   if (hosts.empty()) return {};
   if (const Locality::Distribute* rule = distribute_for(policy, own)) {

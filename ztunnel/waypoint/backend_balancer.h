@@ -1,7 +1,7 @@
 #pragma once
 
 #include "proto/route.pb.h"
-#include "ztunnel/waypoint/host.h"
+#include "ztunnel/waypoint/backend.h"
 #include "ztunnel/waypoint/picker.h"
 
 #include <cstddef>
@@ -27,19 +27,19 @@ struct Wish {
 //
 // A level takes 1.4 times its healthy share of the requests (Envoy's overprovisioning), the next
 // level what is left; so a level loses nothing until less than 72 % of it is healthy.
-class HostBalancer {
+class BackendBalancer {
  public:
-  HostBalancer() = default;
-  HostBalancer(const HostBalancer&) = delete;  // its parts point to each other
-  HostBalancer& operator=(const HostBalancer&) = delete;
+  BackendBalancer() = default;
+  BackendBalancer(const BackendBalancer&) = delete;  // its parts point to each other
+  BackendBalancer& operator=(const BackendBalancer&) = delete;
 
   // Before it there is no host.
-  void update(std::vector<Host> hosts, const weft::route::Traffic& traffic, const Place& own,
+  void update(std::vector<Backend> hosts, const weft::route::Traffic& traffic, const Place& own,
               Clock::time_point now, const Dice& dice);
   // Somebody was ejected or returned.
   void refresh(Clock::time_point now, const Dice& dice);
 
-  const std::vector<Host>& hosts() const { return hosts_; }
+  const std::vector<Backend>& hosts() const { return hosts_; }
   // An index of hosts(); none: nobody is healthy.
   std::optional<size_t> choose(const Wish& wish, Clock::time_point now, const Dice& dice);
 
@@ -64,7 +64,7 @@ class HostBalancer {
               const Dice& dice);
   std::vector<char> tried_levels(const Wish& wish) const;
 
-  std::vector<Host> hosts_;
+  std::vector<Backend> hosts_;
   weft::route::Traffic traffic_;
   std::vector<Level> levels_;
   std::vector<ReadyLevel> ready_;

@@ -1,4 +1,4 @@
-#include "ztunnel/waypoint/host_balancer.h"
+#include "ztunnel/waypoint/backend_balancer.h"
 
 #include <algorithm>
 #include <utility>
@@ -14,8 +14,8 @@ bool by_hash(const Balancing& policy) {
 
 }  // namespace
 
-void HostBalancer::update(std::vector<Host> hosts, const weft::route::Traffic& traffic,
-                          const Place& own, Clock::time_point now, const Dice& dice) {
+void BackendBalancer::update(std::vector<Backend> hosts, const weft::route::Traffic& traffic,
+                             const Place& own, Clock::time_point now, const Dice& dice) {
   ready_.clear();  // looks into the old ones
   hosts_ = std::move(hosts);
   traffic_ = traffic;
@@ -23,12 +23,12 @@ void HostBalancer::update(std::vector<Host> hosts, const weft::route::Traffic& t
   refresh(now, dice);
 }
 
-bool HostBalancer::is_healthy(size_t index) const {
+bool BackendBalancer::is_healthy(size_t index) const {
   return hosts_[index].health == nullptr || !hosts_[index].health->is_ejected();
 }
 
-HostBalancer::ReadyLevel HostBalancer::ready(const Level& level, bool all, Clock::time_point now,
-                                             const Dice& dice) const {
+BackendBalancer::ReadyLevel BackendBalancer::ready(const Level& level, bool all,
+                                                   Clock::time_point now, const Dice& dice) const {
   ReadyLevel made;
   for (const Group& group : level.groups) {
     std::vector<size_t> usable;
@@ -47,7 +47,7 @@ HostBalancer::ReadyLevel HostBalancer::ready(const Level& level, bool all, Clock
   return made;
 }
 
-void HostBalancer::refresh(Clock::time_point now, const Dice& dice) {
+void BackendBalancer::refresh(Clock::time_point now, const Dice& dice) {
   ready_.clear();
   std::vector<uint32_t> healthy;  // percent of each level
   uint32_t able = 0;              // percent of all requests that can be taken
@@ -77,8 +77,8 @@ void HostBalancer::refresh(Clock::time_point now, const Dice& dice) {
   }
 }
 
-std::optional<size_t> HostBalancer::choose(const Wish& wish, Clock::time_point now,
-                                           const Dice& dice) {
+std::optional<size_t> BackendBalancer::choose(const Wish& wish, Clock::time_point now,
+                                              const Dice& dice) {
   if (ready_.empty()) return std::nullopt;
   const Balancing& policy = traffic_.balancing();
   if (policy.algorithm() == Balancing::PASSTHROUGH && !wish.exactly.empty()) {
@@ -101,7 +101,7 @@ std::optional<size_t> HostBalancer::choose(const Wish& wish, Clock::time_point n
 }
 
 // One flag for each ready level: whether it had two tries already and another one has not.
-std::vector<char> HostBalancer::tried_levels(const Wish& wish) const {
+std::vector<char> BackendBalancer::tried_levels(const Wish& wish) const {
   if (!wish.other_places || wish.avoid.size() < 2 || ready_.size() < 2) return {};
   std::vector<char> tried(ready_.size(), 0);
   for (size_t i = 0; i < ready_.size(); ++i) {
@@ -113,8 +113,8 @@ std::vector<char> HostBalancer::tried_levels(const Wish& wish) const {
   return tried;
 }
 
-size_t HostBalancer::once(const Wish& wish, std::span<const char> without, Clock::time_point now,
-                          const Dice& dice) {
+size_t BackendBalancer::once(const Wish& wish, std::span<const char> without, Clock::time_point now,
+                             const Dice& dice) {
   const auto is_out = [&](size_t level) { return !without.empty() && without[level] != 0; };
   ReadyLevel* level = &ready_.front();
   if (ready_.size() > 1) {
