@@ -1,7 +1,6 @@
 // The waypoint's HTTP proxy alone: plain TCP in and out, no mesh. For scripts/bench l7.
 //   bench_l7_proxy LISTEN UPSTREAM [--routes FILE] [--backend uring|epoll] [--http2]
-// LISTEN and UPSTREAM are "ip:port"; --http2 speaks HTTP/2 to the upstream whatever the client
-// speaks.
+// LISTEN and UPSTREAM are "ip:port"; --http2 speaks HTTP/2 to the upstream HTTP/1.1 else.
 
 #include "ztunnel/base/file.h"
 #include "ztunnel/runtime/loop.h"
@@ -100,7 +99,7 @@ Result<void> run(const Flags& flags) {
   const std::unique_ptr<runtime::Loop> loop = TRY(runtime::Loop::create(backend));
   const Fd listener = TRY(runtime::listen_in(-1, flags.listen, kBacklog));
   PlainNetwork network(*loop, flags.upstream,
-                       flags.http2 ? route::Port::HTTP2 : route::Port::SNIFF);
+                       flags.http2 ? route::Port::HTTP2 : route::Port::HTTP1);
   waypoint::PooledUpstreams upstreams(*loop, network);
   const std::shared_ptr<const waypoint::Config> config = TRY(config_of(flags.routes));
   waypoint::Proxy proxy(*loop, config, upstreams, nullptr);

@@ -72,7 +72,7 @@ class ClientExchange : public BodyReader, public BodyWriter {
   // whole. kReset: none came; kUnavailable: the server says it did nothing with the request;
   // kInvalid: it is not HTTP.
   virtual runtime::Task<Result<ResponseHead>> response() = 0;
-  // After 101, or 200 to an extended CONNECT.
+  // After 101, which is also what HTTP/2's 200 to an extended CONNECT is told as.
   virtual runtime::Task<Result<std::unique_ptr<runtime::ByteStream>>> take_stream() = 0;
   virtual void abort() = 0;
 };

@@ -245,6 +245,7 @@ void H2Connection::settle() {
     if (stream->is_over() || stream->outgoing.size() < H2Stream::kOutgoingBytesMax) {
       stream->writable.wake();
     }
+    stream->tell_broken();
   }
   while (!requested_.empty()) {
     std::unique_ptr<H2Stream> stream = std::move(requested_.front());
@@ -365,7 +366,8 @@ H2Observer::Outgoing H2Connection::outgoing_ready(int32_t id, size_t size) {
   const StreamState* state = find(id);
   if (state == nullptr || state->aborted) return {};
   const size_t bytes = std::min(size, state->outgoing.size());
-  return {bytes, state->we_ended && bytes == state->outgoing.size()};
+  const bool end = state->we_ended && bytes == state->outgoing.size();
+  return {bytes, end, end && !state->our_trailers.empty() ? &state->our_trailers : nullptr};
 }
 
 void H2Connection::take_outgoing(int32_t id, size_t size, PieceList& into) {
@@ -385,6 +387,7 @@ void H2Connection::fail_streams(const Error& error) {
   for (const auto& [id, state] : streams) {
     state->readable.wake();
     state->writable.wake();
+    state->tell_broken();
   }
 }
 

@@ -59,6 +59,7 @@ class H2Connection final : private H2Observer {
   size_t streams() const { return streams_.size(); }
   // How many streams the peer lets us have open at once.
   uint32_t peer_streams_max() const { return session_.peer_streams_max(); }
+  bool peer_takes_connect_protocol() const { return session_.peer_takes_connect_protocol(); }
   // Called when a stream has gone, on the connection's own turn.
   void on_stream_gone(std::function<void()> call) { stream_gone_ = std::move(call); }
   // Called for a stream that the peer's own mistake ended before anybody saw it. From within: it

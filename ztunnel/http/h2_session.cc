@@ -158,6 +158,13 @@ struct H2Session::Callbacks {
     if (ready.bytes == 0 && !ready.end) return NGHTTP2_ERR_DEFERRED;
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (ready.end) *flags |= NGHTTP2_DATA_FLAG_EOF;
+    if (ready.end && ready.trailers != nullptr) {
+      const Result<std::vector<nghttp2_nv>> nvs = to_nvs(*ready.trailers);
+      const bool sent =
+          nvs && nghttp2_submit_trailer(self(user).session_, stream, nvs->data(), nvs->size()) == 0;
+      if (!sent) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;  // resets the stream
+      *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    }
     return static_cast<ssize_t>(ready.bytes);
   }
 
@@ -207,6 +214,7 @@ H2Session::H2Session(H2Role role, const H2Limits& limits, H2Observer& observer)
   };
   if (server) {
     settings.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.streams_max});
+    if (limits.connect_protocol) settings.push_back({NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1});
   } else {
     settings.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
   }
@@ -299,6 +307,15 @@ Result<void> H2Session::submit_response(int32_t stream, const std::vector<Header
   return fail(Code::kUnavailable, std::string("HTTP/2 response: ") + nghttp2_strerror(done));
 }
 
+Result<void> H2Session::submit_interim(int32_t stream, const std::vector<Header>& headers) {
+  const std::vector<nghttp2_nv> nvs = TRY(to_nvs(headers));
+  if (dead_) return fail(Code::kUnavailable, "HTTP/2: the session is over");
+  const int done = nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, stream, nullptr, nvs.data(),
+                                          nvs.size(), nullptr);
+  if (done == 0) return {};
+  return fail(Code::kUnavailable, std::string("HTTP/2 response: ") + nghttp2_strerror(done));
+}
+
 // What fails below fails because the stream or the session is gone, which its owner learns by
 // on_closed() or is_finished(), or for want of memory.
 
@@ -342,6 +359,11 @@ void H2Session::goaway() {
 
 void H2Session::terminate(uint32_t error) {
   if (!dead_) nghttp2_session_terminate_session(session_, error);
+}
+
+bool H2Session::peer_takes_connect_protocol() const {
+  return nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) ==
+         1;
 }
 
 uint32_t H2Session::peer_streams_max() const {

@@ -32,6 +32,7 @@ struct H2Limits {
   uint32_t connection_window_bytes = 16U << 20;  // four streams' worth: one cannot stall the others
   uint32_t frame_bytes_max = 1U << 20;  // that the peer may send; its payload is taken in pieces
   uint32_t streams_max = 200;           // that the peer may open; 0 on a client
+  bool connect_protocol = false;        // a server that takes extended CONNECT (RFC 8441)
   uint32_t header_list_bytes_max = 64U << 10;  // of one block, counted as RFC 9113, 6.5.2 does
 };
 
@@ -63,6 +64,8 @@ class H2Observer {
   struct Outgoing {
     size_t bytes = 0;
     bool end = false;
+    // With `end`: what follows the bytes; null: nothing. Good until the next call.
+    const std::vector<Header>* trailers = nullptr;
   };
   virtual Outgoing outgoing_ready(int32_t stream, size_t size) = 0;
   // Adds exactly so many of them, which outgoing_ready() promised.
@@ -111,6 +114,8 @@ class H2Session {
   // HTTP/2 cannot carry.
   Result<int32_t> submit_request(const std::vector<Header>& headers, bool end);
   Result<void> submit_response(int32_t stream, const std::vector<Header>& headers, bool end);
+  // A server's interim response (1xx).
+  Result<void> submit_interim(int32_t stream, const std::vector<Header>& headers);
   void resume(int32_t stream);  // outgoing_ready() has something now
   void reset(int32_t stream, uint32_t error);
   void consume_stream(int32_t stream, size_t bytes);       // its window opens by so much
@@ -121,6 +126,8 @@ class H2Session {
   void goaway();           // no new streams
   void terminate(uint32_t error);
   uint32_t peer_streams_max() const;
+  // Whether the peer, a server, takes extended CONNECT.
+  bool peer_takes_connect_protocol() const;
 
  private:
   struct Callbacks;

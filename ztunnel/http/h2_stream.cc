@@ -12,6 +12,7 @@ using runtime::Task;
 
 H2Stream::~H2Stream() {
   State& state = *state_;
+  state.when_broken = {};
   if (state.connection() != nullptr) state.connection()->give_back(state.incoming.size());
   state.incoming.clear();
   // What both sides have ended is sent to its end without a holder.
@@ -28,6 +29,8 @@ H2Stream::~H2Stream() {
 
 const std::vector<Header>& H2Stream::headers() const { return state_->headers; }
 void H2Stream::forget_headers() { std::vector<Header>().swap(state_->headers); }
+std::vector<Header> H2Stream::take_headers() { return std::move(state_->headers); }
+std::vector<Header> H2Stream::take_trailers() { return std::move(state_->trailers); }
 const std::vector<Header>& H2Stream::trailers() const { return state_->trailers; }
 
 Task<Result<void>> H2Stream::wait_headers() {
@@ -45,6 +48,26 @@ Result<void> H2Stream::respond(const std::vector<Header>& headers, bool end) {
   state.we_ended = state.we_ended || end;
   state.connection()->want_write();
   return {};
+}
+
+Result<void> H2Stream::inform(const std::vector<Header>& headers) {
+  State& state = *state_;
+  if (state.is_over()) return Fail(state.failure());
+  TRY(state.connection()->session_.submit_interim(state.id, headers));
+  state.connection()->want_write();
+  return {};
+}
+
+bool H2Stream::has_more() const { return !state_->peer_ended || !state_->incoming.empty(); }
+
+void H2Stream::stop_reading() {
+  const std::shared_ptr<State> state = state_;
+  state->stopped = true;
+  state->readable.wake();
+}
+
+void H2Stream::when_broken(std::move_only_function<void()> call) {
+  state_->when_broken = std::move(call);
 }
 
 void H2Stream::refuse() { reset(NGHTTP2_REFUSED_STREAM); }
@@ -70,10 +93,11 @@ void H2Stream::reset(uint32_t error) {
 
 Task<Result<Buffer>> H2Stream::read() {
   const std::shared_ptr<State> state = state_;
-  while (state->incoming.empty() && !state->peer_ended && !state->is_over()) {
+  while (state->incoming.empty() && !state->peer_ended && !state->is_over() && !state->stopped) {
     co_await state->readable.wait();
   }
   if (state->aborted) co_return Fail(state->failure());
+  if (state->stopped) co_return fail(Code::kCancelled, "HTTP/2: nobody reads the stream any more");
   if (std::optional<Buffer> first = take_ready()) co_return std::move(*first);
   if (state->peer_ended) co_return Buffer();
   co_return Fail(state->failure());
@@ -104,15 +128,22 @@ Task<Result<void>> H2Stream::write(Buffer bytes) {
   co_return Result<void>();
 }
 
-Task<Result<void>> H2Stream::shutdown_write() {
+Task<Result<void>> H2Stream::shutdown_write() { co_return end(); }
+
+Result<void> H2Stream::finish(std::vector<Header> trailers) {
+  state_->our_trailers = std::move(trailers);
+  return end();
+}
+
+Result<void> H2Stream::end() {
   State& state = *state_;
-  if (state.aborted) co_return Fail(state.failure());
-  if (state.we_ended) co_return Result<void>();
-  if (state.is_over()) co_return Fail(state.failure());
+  if (state.aborted) return Fail(state.failure());
+  if (state.we_ended) return {};
+  if (state.is_over()) return Fail(state.failure());
   state.we_ended = true;
   state.connection()->session_.resume(state.id);
   state.connection()->want_write();
-  co_return Result<void>();
+  return {};
 }
 
 }  // namespace weft::http

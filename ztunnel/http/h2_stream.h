@@ -4,6 +4,7 @@
 #include "ztunnel/runtime/stream.h"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -33,6 +34,20 @@ class H2Stream final : public runtime::ByteStream {
   Result<void> respond(const std::vector<Header>& headers, bool end);
   // Server: the peer is told that nothing was done with its request.
   void refuse();
+  // Server: an interim response (1xx), before respond().
+  Result<void> inform(const std::vector<Header>& headers);
+  std::vector<Header> take_headers();
+  std::vector<Header> take_trailers();
+
+  // Whether bytes or the end may still come; false: all is read.
+  bool has_more() const;
+  // Ends our side, as shutdown_write(), with trailers.
+  Result<void> finish(std::vector<Header> trailers);
+  // A read() that waits fails with kCancelled, as later ones do.
+  void stop_reading();
+  // `call` runs once, on the connection's turn, should the peer reset the stream or the connection
+  // break before our side has ended; not once the stream is let go of.
+  void when_broken(std::move_only_function<void()> call);
 
   // What came before a reset by the peer is read only where the peer had ended its side before it.
   runtime::Task<Result<runtime::Buffer>> read() override;
@@ -46,6 +61,7 @@ class H2Stream final : public runtime::ByteStream {
   struct State;
   explicit H2Stream(std::shared_ptr<State> state) : state_(std::move(state)) {}
   void reset(uint32_t error);
+  Result<void> end();
   std::shared_ptr<State> state_;
 };
 

@@ -67,6 +67,15 @@ std::string_view FieldList::keep(std::string_view text) {
   return {place.data(), place.size()};
 }
 
+void FieldList::adopt(std::vector<Header> headers) {
+  clear();
+  adopted_ = std::move(headers);
+  fields_.reserve(adopted_.size() + 4);  // what a proxy adds
+  for (const Header& header : adopted_) {
+    if (!header.name.starts_with(':')) fields_.push_back({header.name, header.value});
+  }
+}
+
 void FieldList::add(std::string_view name, std::string_view value) {
   const std::string_view kept = keep(name);
   fields_.push_back({kept, keep(value)});
@@ -87,6 +96,7 @@ size_t FieldList::remove(std::string_view name) {
 
 void FieldList::clear() {
   fields_.clear();
+  adopted_.clear();
   held_.clear();
   chunks_.clear();
   chunk_begin_ = nullptr;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ztunnel/http/header.h"
 #include "ztunnel/runtime/buffer.h"
 #include "ztunnel/runtime/frame_pool.h"
 
@@ -41,6 +42,9 @@ class FieldList {
   size_t remove(std::string_view name);  // how many there were
   // A field whose bytes the caller keeps alive, or has given to hold().
   void add_view(std::string_view name, std::string_view value) { fields_.push_back({name, value}); }
+  // Becomes these, whose names are in lower case; pseudo-headers are kept but are no fields.
+  void adopt(std::vector<Header> headers);
+  std::span<const Header> adopted() const { return adopted_; }
   void hold(runtime::Buffer bytes) { held_.push_back(std::move(bytes)); }
   std::string_view keep(std::string_view text);  // a copy that lives as long as the list
   std::span<char> room(size_t bytes);            // to be written to; lives as long as the list
@@ -55,6 +59,7 @@ class FieldList {
     void operator()(char* chunk) const noexcept { runtime::free_frame(chunk, bytes); }
   };
   std::vector<Field> fields_;
+  std::vector<Header> adopted_;
   std::vector<runtime::Buffer> held_;
   std::vector<std::unique_ptr<char, FreeChunk>> chunks_;
   char* chunk_begin_ = nullptr;  // what is left of the last one

@@ -13,9 +13,10 @@ const weft::route::Traffic& Cluster::traffic() {
   return traffic_;
 }
 
-http::Version Cluster::version(http::Version client_version) {
+http::Version Cluster::version(http::Version client_version, bool upgrade) {
   using weft::route::Limits;
   using weft::route::Port;
+  if (upgrade) return http::Version::kHttp11;
   refresh();
   switch (traffic_.limits().upgrade()) {
     case Limits::HTTP2:
@@ -48,8 +49,8 @@ void Cluster::refresh() {
   std::vector<std::shared_ptr<Pool>> pools;
   for (Host& endpoint : network_.endpoints(destination_)) {
     const auto same = std::ranges::find_if(pools_, [&](const std::shared_ptr<Pool>& pool) {
-      return pool != nullptr && pool->endpoint().name == endpoint.name &&
-             pool->endpoint().workload == endpoint.workload;
+      return pool != nullptr && pool->host().name == endpoint.name &&
+             pool->host().workload == endpoint.workload;
     });
     pools.push_back(same == pools_.end()
                         ? std::make_shared<Pool>(loop_, network_, std::move(endpoint))

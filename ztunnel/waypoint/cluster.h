@@ -17,7 +17,7 @@ class Cluster {
 
   const weft::route::Traffic& traffic();
   // The version that it is spoken to in.
-  http::Version version(http::Version client_version);
+  http::Version version(http::Version client_version, bool upgrade);
   // Null: there is none.
   std::shared_ptr<Pool> choose(const Chooser& chooser);
 

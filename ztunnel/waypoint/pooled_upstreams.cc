@@ -33,7 +33,8 @@ Task<std::expected<std::unique_ptr<Try>, Failure>> PooledUpstreams::begin(
         Failure{Error(Code::kUnavailable, destination.hostname() + " has no healthy endpoint"),
                 Flag::kNoHealthyUpstream});
   }
-  co_return co_await pool->begin(cluster.version(client_version), cluster.traffic());
+  co_return co_await pool->begin(cluster.version(client_version, chooser.upgrade),
+                                 cluster.traffic());
 }
 
 const weft::route::Traffic& PooledUpstreams::traffic_of(

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ztunnel/http/h2_accept.h"
 #include "ztunnel/http/http1_accept.h"
 #include "ztunnel/runtime/loop.h"
 #include "ztunnel/runtime/stream.h"
@@ -29,12 +30,17 @@ class Proxy {
   runtime::Task<void> serve(std::unique_ptr<runtime::ByteStream> stream, Arrival arrival);
   // Requests under way are finished, then their connections end: Connection: close, GOAWAY.
   void drain();
-  size_t connections() const { return http1_.size(); }
+  size_t connections() const { return opening_.size() + http1_.size() + http2_.size(); }
 
  private:
   friend class Request;
   runtime::Task<void> serve_http1(std::unique_ptr<runtime::ByteStream> stream,
                                   const Arrival& arrival);
+  runtime::Task<void> serve_http2(std::unique_ptr<runtime::ByteStream> stream,
+                                  const Arrival& arrival);
+  runtime::Task<void> handle(std::unique_ptr<http::ServerExchange> exchange,
+                             const Arrival& arrival);
+  void refused(const Arrival& arrival, int status, const std::string& reason);
 
   runtime::Loop& loop_;
   const CurrentConfig& config_;
@@ -42,7 +48,9 @@ class Proxy {
   Reporter* reporter_;
   RequestIds request_ids_;
   std::minstd_rand dice_{std::random_device{}()};
+  std::unordered_set<runtime::ByteStream*> opening_;  // have not said anything yet
   std::unordered_set<http::Http1Server*> http1_;
+  std::unordered_set<http::Http2Server*> http2_;
   bool draining_ = false;
 };
 

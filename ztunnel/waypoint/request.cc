@@ -140,15 +140,16 @@ Task<void> Request::forward(const weft::route::Destination& destination) {
     }
     endpoint_ = (*attempt)->endpoint();
     report_.endpoint = endpoint_;
-    const bool may_retry = (*attempt)->is_reused() && stale < kStaleMax &&
-                           is_idempotent(exchange_.request().method) && !exchange_.has_more();
+    resend_ = {.any = stale < kStaleMax && !exchange_.has_more()};
+    resend_.idempotent =
+        resend_.any && (*attempt)->is_reused() && is_idempotent(exchange_.request().method);
     stale_ = false;
-    co_await try_once(**attempt, may_retry);
+    co_await try_once(**attempt);
     if (!stale_) co_return;
   }
 }
 
-Task<void> Request::try_once(Try& attempt, bool may_retry) {
+Task<void> Request::try_once(Try& attempt) {
   http::ClientExchange& upstream = attempt.exchange();
   if (timed_out_) co_return co_await fail_upstream(late());
   upstream_ = &upstream;
@@ -169,7 +170,9 @@ Task<void> Request::try_once(Try& attempt, bool may_retry) {
   if (!head) {
     attempt.answered(0);
     if (timed_out_) head = Fail(late());
-    stale_ = may_retry && !client_gone_ && head.error().code == Code::kReset;
+    const Code code = head.error().code;
+    stale_ = !client_gone_ && ((resend_.any && code == Code::kUnavailable) ||
+                               (resend_.idempotent && code == Code::kReset));
     if (!stale_) co_await fail_upstream(head.error());
   } else {
     attempt.answered(head->status);
@@ -230,7 +233,7 @@ Task<Result<void>> Request::copy_response(http::ClientExchange& upstream, http::
   const auto end = std::to_chars(digits.begin(), digits.end(),
                                  duration_cast<milliseconds>(*report_.upstream).count())
                        .ptr;
-  head.fields.add("x-envoy-upstream-service-time",
+  head.fields.set("x-envoy-upstream-service-time",
                   {digits.data(), static_cast<size_t>(end - digits.data())});
   CO_TRY(co_await exchange_.respond(std::move(head), !upstream.has_more()));
   if (!upstream.has_more()) co_return Result<void>();

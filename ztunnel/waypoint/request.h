@@ -28,7 +28,7 @@ class Request {
   runtime::Task<void> give(routing::Answer& answer);
   routing::Facts facts() const;
   runtime::Task<void> forward(const weft::route::Destination& destination);
-  runtime::Task<void> try_once(Try& attempt, bool may_retry);
+  runtime::Task<void> try_once(Try& attempt);
   runtime::Task<void> copy_request(http::ClientExchange& upstream);
   runtime::Task<Result<void>> send_ready(http::ClientExchange& upstream);
   runtime::Task<Result<void>> copy_response(http::ClientExchange& upstream,
@@ -52,7 +52,13 @@ class Request {
   bool timed_out_ = false;
   bool client_gone_ = false;
   std::string malformed_;  // what is wrong with the request's body
-  bool stale_ = false;     // the try met a connection that had just ended: another one may serve
+  // Whether the try under way may be followed by another one that nobody asked for.
+  struct Resend {
+    bool any = false;         // where the server did nothing with the request
+    bool idempotent = false;  // where its connection, an old one, ended
+  };
+  Resend resend_;
+  bool stale_ = false;  // the try met a connection that had just ended: another one may serve
 };
 
 }  // namespace weft::waypoint

@@ -51,7 +51,8 @@ struct Chooser {
   uint64_t hash = 0;  // of what the policy hashes on
   bool has_hash = false;
   const std::vector<std::string>* avoid = nullptr;  // endpoints that were tried: "ip:port"
-  SocketAddress original{};                         // PASSTHROUGH: where the client wanted to go
+  bool upgrade = false;      // a WebSocket: HTTP/1.1 is all that every server knows it in
+  SocketAddress original{};  // PASSTHROUGH: where the client wanted to go
 };
 
 class Try {
