@@ -24,6 +24,7 @@ from envoy_program import program  # noqa: E402
 BIN = pathlib.Path(os.environ["WEFT_BIN"])
 PROXY_CORE = "1"
 LOAD_CORE = "0"
+ON = ["nice", "-n", "-19", "taskset", "-c"]  # what else runs on the machine comes after all of them
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 BODIES = {"200b": 200, "10k": 10_000}
@@ -57,7 +58,7 @@ def wait_for(port):
 class Started:
     def __init__(self, stack, core, command, port):
         self.port = port
-        self.process = subprocess.Popen(["taskset", "-c", core, *command], stdout=subprocess.DEVNULL,
+        self.process = subprocess.Popen([*ON, core, *command], stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, text=True)
         stack.callback(self.process.wait)
         stack.callback(self.process.terminate)
@@ -122,7 +123,7 @@ def to_us(value, unit):
 
 
 def load_http1(port, seconds):
-    out = subprocess.run(["taskset", "-c", LOAD_CORE, "wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s",
+    out = subprocess.run([*ON, LOAD_CORE, "wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s",
                           f"http://127.0.0.1:{port}/a/path?with=query"], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in out or "Socket errors" in out:
         raise SystemExit(f"bench l7: errors under load:\n{out}")
@@ -130,7 +131,7 @@ def load_http1(port, seconds):
 
 
 def load_http2(port, seconds):
-    out = subprocess.run(["taskset", "-c", LOAD_CORE, "h2load", "-t", "1", "-c", "8", "-m", "8", "-D", str(seconds),
+    out = subprocess.run([*ON, LOAD_CORE, "h2load", "-t", "1", "-c", "8", "-m", "8", "-D", str(seconds),
                           f"http://127.0.0.1:{port}/a/path?with=query"], capture_output=True, text=True, check=True).stdout
     done, failed = number(r"(\d+) succeeded", out), number(r"(\d+) failed", out)
     if failed:
@@ -151,7 +152,7 @@ def latency_row(proxy, rate, seconds):
     clients = 16
     log = pathlib.Path(tempfile.mkstemp()[1])
     try:
-        subprocess.run(["taskset", "-c", LOAD_CORE, "h2load", "--h1", "-t", "1", "-c", str(clients), "-D", str(seconds),
+        subprocess.run([*ON, LOAD_CORE, "h2load", "--h1", "-t", "1", "-c", str(clients), "-D", str(seconds),
                         "--rps", str(max(1, int(rate / clients))), f"--log-file={log}",
                         f"http://127.0.0.1:{proxy.port}/a/path?with=query"], capture_output=True, check=True)
         times = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
