@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
 #ifdef WEFT_WITH_NODE
       {"node", weft::enrol::run_node},
 #endif
+      {"ask", weft::run_ask},
       {"ready", weft::run_ready},
       {"retire", weft::run_retire},
   };

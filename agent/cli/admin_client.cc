@@ -11,9 +11,6 @@ namespace {
 
 using google::protobuf::Value;
 
-// An agent asks its ztunnel first, which may have 100 000 workloads to tell of.
-constexpr std::chrono::milliseconds kAnswerWithin{20'000};
-
 runtime::Task<void> fetch(runtime::Loop& loop, std::string socket_path, std::string path,
                           Result<std::string>& answer) {
   auto stream = co_await runtime::dial_unix(loop, socket_path);
@@ -37,19 +34,18 @@ runtime::Task<void> fetch(runtime::Loop& loop, std::string socket_path, std::str
 
 }  // namespace
 
-Result<std::string> ask(const std::string& socket_path, const std::string& path) {
+Result<std::string> ask(const std::string& socket_path, const std::string& path,
+                        std::chrono::seconds patience) {
   Result<std::string> answer =
-      fail(Code::kTimeout,
-           "it did not answer within " + std::to_string(kAnswerWithin.count() / 1000) + " s");
+      fail(Code::kTimeout, "it did not answer within " + std::to_string(patience.count()) + " s");
   const auto loop = TRY(runtime::Loop::create(runtime::Backend::kEpoll));
   loop->spawn(fetch(*loop, socket_path, path, answer));
-  loop->schedule(kAnswerWithin, [&loop] { loop->stop(); });
+  loop->schedule(patience, [&loop] { loop->stop(); });
   loop->run();
   return answer;
 }
 
-Result<Value> ask_json(const std::string& socket_path, const std::string& path) {
-  const std::string text = TRY(ask(socket_path, path));
+Result<Value> parse_answer(const std::string& text) {
   Value value;
   if (!google::protobuf::util::JsonStringToMessage(text, &value).ok() ||
       !value.has_struct_value()) {

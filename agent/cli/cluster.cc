@@ -73,9 +73,13 @@ const std::vector<Flag>& cluster_flags() {
   return flags;
 }
 
-Result<Answers> ask_cluster(const Flags& flags, const std::vector<std::string>& paths) {
+Result<source::kube::ApiConfig> cluster_config(const Flags& flags) {
   const std::string file = flags.has("kubeconfig") ? flags.get("kubeconfig") : default_kubeconfig();
-  auto config = TRY(source::kube::kubeconfig(file, flags.get("context")));
+  return source::kube::kubeconfig(file, flags.get("context"));
+}
+
+Result<Answers> ask_cluster(const Flags& flags, const std::vector<std::string>& paths) {
+  auto config = TRY(cluster_config(flags));
   const auto loop = TRY(runtime::Loop::create(runtime::Backend::kEpoll));
   const auto client = ApiClient::make(*loop, std::move(config));
   Answers answers;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "agent/objects/tree.h"
+#include "agent/source/kube/config.h"
 #include "ztunnel/base/flags.h"
 #include "ztunnel/base/result.h"
 
@@ -14,9 +15,11 @@ namespace weft::cli {
 // --kubeconfig and --context, for commands that ask an API server.
 const std::vector<Flag>& cluster_flags();
 
-// Asks the API server that the flags name, or that kubectl would ask ($KUBECONFIG, ~/.kube/config),
-// for each of the paths in turn. The outer error: it cannot be asked at all; an inner one: it did
-// not answer that path with success.
+// The API server that the flags name, or that kubectl would ask ($KUBECONFIG, ~/.kube/config).
+Result<source::kube::ApiConfig> cluster_config(const Flags& flags);
+
+// Asks it for each of the paths in turn. The outer error: it cannot be asked at all; an inner one:
+// it did not answer that path with success.
 Result<std::vector<Result<objects::Tree>>> ask_cluster(const Flags& flags,
                                                        const std::vector<std::string>& paths);
 

@@ -3,6 +3,7 @@
 
 #include "agent/cli/chart.h"
 #include "agent/cli/commands.h"
+#include "agent/cli/purge.h"
 #include "agent/sandbox/spawn.h"
 #include "ztunnel/base/flags.h"
 
@@ -10,6 +11,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <sstream>
 
 namespace weft::cli {
@@ -20,7 +22,7 @@ using sandbox::replace_process;
 
 constexpr const char* kRelease = "weft";
 
-const std::vector<Flag>& reach_flags() {
+const std::vector<Flag>& release_flags() {
   static const std::vector<Flag> flags = {
       {.name = "namespace",
        .value = "NAME",
@@ -42,7 +44,7 @@ const std::vector<Flag>& reach_flags() {
 
 const std::vector<Flag>& install_flags() {
   static const std::vector<Flag> flags = [] {
-    std::vector<Flag> all = reach_flags();
+    std::vector<Flag> all = release_flags();
     all.push_back({.name = "platform",
                    .value = "NAME",
                    .help = "gke, eks, aks, openshift, k3s, k3d, kind, minikube or microk8s"});
@@ -65,12 +67,12 @@ bool is_in_path(const std::string& program) {
   return false;
 }
 
-// Executes helm in place of this process.
-int run_helm(std::vector<std::string> argv, const Flags& flags) {
+// Helm with what the flags say of the cluster.
+Result<std::vector<std::string>> helm_command(std::vector<std::string> argv, const Flags& flags) {
   if (!is_in_path("helm")) {
-    return complain(
-        "helm is not in PATH: install it (https://helm.sh/docs/intro/install), or apply the "
-        "output of `weft chart` with any other tool that takes Helm charts");
+    return fail(Code::kNotFound,
+                "helm is not in PATH: install it (https://helm.sh/docs/intro/install), or apply "
+                "the output of `weft chart` with any other tool that takes Helm charts");
   }
   for (const char* name : {"kubeconfig", "context"}) {
     if (!flags.has(name)) continue;
@@ -78,7 +80,35 @@ int run_helm(std::vector<std::string> argv, const Flags& flags) {
     argv.push_back(flags.get(name));
   }
   argv.insert(argv.end(), flags.rest().begin(), flags.rest().end());
-  return complain(replace_process(argv, std::nullopt).to_string());
+  return argv;
+}
+
+// Executes helm in place of this process.
+int become_helm(std::vector<std::string> argv, const Flags& flags) {
+  const auto command = helm_command(std::move(argv), flags);
+  if (!command) return complain(command.error().to_string());
+  return complain(replace_process(*command, std::nullopt).to_string());
+}
+
+// Helm, and when it is done what stays after it.
+int uninstall_and_purge(std::vector<std::string> argv, const Flags& flags) {
+  const auto command = helm_command(std::move(argv), flags);
+  if (!command) return complain(command.error().to_string());
+  sandbox::SpawnOptions how;
+  how.argv = *command;
+  std::error_code ignored;
+  how.cwd = std::filesystem::current_path(ignored);
+  how.stdin_fd = STDIN_FILENO;
+  how.stdout_fd = STDOUT_FILENO;
+  how.stderr_fd = STDERR_FILENO;
+  how.session = false;
+  const auto helm = sandbox::spawn(how);
+  if (!helm) return complain(helm.error().to_string());
+  if (const sandbox::Exit exit = sandbox::reap(*helm); !exit.ok()) return exit.code();
+  const auto gone = purge(flags);
+  if (!gone) return complain("weft uninstall --purge: " + gone.error().to_string());
+  for (const std::string& path : *gone) std::printf("removed %s\n", path.c_str());
+  return kDone;
 }
 
 Result<std::vector<std::string>> with_chart(std::vector<std::string> argv, const Flags& flags) {
@@ -109,7 +139,7 @@ int run_with_chart(const char* command, std::vector<std::string> argv, const Arg
   auto full = with_chart(std::move(argv), *flags);
   if (!full) return complain(full.error().to_string());
   add_waiting(*full, *flags);
-  return run_helm(std::move(*full), *flags);
+  return become_helm(std::move(*full), *flags);
 }
 
 }  // namespace
@@ -125,20 +155,30 @@ int run_upgrade(const Args& args) {
 }
 
 int run_uninstall(const Args& args) {
-  const auto flags = Flags::parse(args, reach_flags());
+  std::vector<Flag> known = release_flags();
+  known.push_back({.name = "purge",
+                   .help = "also the CA's Secret weft-ca: every certificate of the mesh is then "
+                           "worthless, and the next installation makes another root",
+                   .kind = Flag::Kind::kSwitch});
+  const auto flags = Flags::parse(args, known);
   if (!flags) return complain("weft uninstall: " + flags.error().to_string(), kMisused);
   if (flags->help()) {
-    std::fputs(Flags::help_text("weft uninstall", reach_flags()).c_str(), stdout);
+    std::fputs(Flags::help_text("weft uninstall", known).c_str(), stdout);
     std::puts(
-        "\nPods leave the mesh, nodes are as before; CustomResourceDefinitions and the objects of "
-        "their kinds stay.\nWhat stands behind -- goes to helm.");
+        "\nPods leave the mesh, nodes are as before. What stays: the CustomResourceDefinitions and "
+        "the objects of their\nkinds, the CA's Secret weft-ca, so that the next installation has "
+        "the same root, and the ConfigMaps\nistio-ca-root-cert; --purge removes the CA and these "
+        "ConfigMaps.\nWhat stands behind -- goes to helm.");
     return kDone;
   }
   std::vector<std::string> argv = {"helm", "uninstall", kRelease, "--namespace",
                                    flags->get("namespace")};
   if (flags->has("dry-run")) argv.emplace_back("--dry-run");
   add_waiting(argv, *flags);
-  return run_helm(std::move(argv), *flags);
+  const bool purges = flags->has("purge") && !flags->has("dry-run");
+  if (!purges) return become_helm(std::move(argv), *flags);
+  argv.emplace_back("--ignore-not-found");  // purging may be an afterthought
+  return uninstall_and_purge(std::move(argv), *flags);
 }
 
 int run_chart(const Args& args) {

@@ -2,15 +2,11 @@
 
 #include "agent/cli/admin_client.h"
 #include "agent/cli/commands.h"
-#include "agent/sandbox/layout.h"
-#include "agent/sandbox/lifecycle.h"
-#include "agent/sandbox/mesh.h"
-#include "agent/sandbox/tables.h"
-#include "ztunnel/base/flags.h"
+#include "agent/cli/reach.h"
 
-#include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
 
+#include <algorithm>
 #include <cstdio>
 
 namespace weft::cli {
@@ -19,16 +15,19 @@ namespace {
 
 using google::protobuf::Struct;
 using google::protobuf::Value;
-using sandbox::Layout;
 
 // What one of Weft's processes says of itself; {"error": why} where it says nothing.
-Value ask(const std::string& socket_path) {
-  auto answer = ask_json(socket_path, "/status");
-  if (answer) return std::move(*answer);
-  Value value;
-  (*value.mutable_struct_value()->mutable_fields())["error"].set_string_value(
-      answer.error().to_string());
-  return value;
+std::vector<Value> ask_all(const Places& places, const std::vector<Place>& asked) {
+  std::vector<Value> said;
+  for (auto& answer : ask_places(places, asked, "/status")) {
+    Value value;
+    if (!answer) {
+      (*value.mutable_struct_value()->mutable_fields())["error"].set_string_value(
+          answer.error().to_string());
+    }
+    said.push_back(answer ? std::move(*answer) : std::move(value));
+  }
+  return said;
 }
 
 std::string number(const Value& value) {
@@ -36,20 +35,8 @@ std::string number(const Value& value) {
                                   : "-";
 }
 
-std::string process_line(const Layout& layout, const std::string& name) {
-  const auto state = sandbox::read_process_state(layout, name);
-  if (!state) return "not started";
-  std::string line = state->state;
-  if (state->pid > 0) line += " (pid " + std::to_string(state->pid) + ")";
-  if (state->restarts > 0) {
-    line += ", restarted " + std::to_string(state->restarts) +
-            (state->restarts == 1 ? " time" : " times");
-  }
-  return line;
-}
-
-void print_control(const Layout& layout, const Value& status) {
-  std::printf("control      %s\n", process_line(layout, "control").c_str());
+void print_control(const Place& place, const Value& status) {
+  std::printf("control      %s\n", place.process.c_str());
   if (const std::string& error = at(status, "error").string_value(); !error.empty()) {
     std::printf("  does not answer: %s\n", error.c_str());
     return;
@@ -79,21 +66,34 @@ void print_control(const Layout& layout, const Value& status) {
   }
 }
 
-void print_node(const Layout& layout, const std::string& node, const Value& status) {
-  std::printf("\n%s\n  agent      %s\n", node.c_str(),
-              process_line(layout, node + "-agent").c_str());
-  std::printf("  ztunnel    %s\n", process_line(layout, node + "-ztunnel").c_str());
-  if (const std::string& error = at(status, "error").string_value(); !error.empty()) {
-    std::printf("  the agent does not answer: %s\n", error.c_str());
-    return;
-  }
-  const Value& ztunnel = at(status, "ztunnel");
+// What a ztunnel lacks, and what that means for its pods.
+void print_ztunnel(const Value& ztunnel) {
+  if (!ztunnel.has_struct_value()) return;
   if (const std::string& error = at(ztunnel, "error").string_value(); !error.empty()) {
     std::printf("  the ztunnel does not answer: %s\n", error.c_str());
+    return;
+  }
+  const std::string& last_error = at(ztunnel, "lastError").string_value();
+  const std::string why = last_error.empty() ? "" : ": " + last_error;
+  if (!at(ztunnel, "configurationComplete").bool_value()) {
+    std::printf("  ztunnel has no configuration from control yet; connections of its pods fail%s\n",
+                why.c_str());
+  } else if (!at(ztunnel, "controlConnected").bool_value()) {
+    std::printf("  ztunnel does not reach control, and works on what it knows%s\n", why.c_str());
   }
   if (const std::string& error = at(ztunnel, "snapshotError").string_value(); !error.empty()) {
     std::printf("  ztunnel keeps no configuration on disk: %s\n", error.c_str());
   }
+}
+
+void print_node(const Place& node, const Value& status) {
+  std::printf("\n%s\n  agent      %s\n", node.name.c_str(), node.process.c_str());
+  std::printf("  ztunnel    %s\n", node.ztunnel.c_str());
+  if (const std::string& error = at(status, "error").string_value(); !error.empty()) {
+    std::printf("  the agent does not answer: %s\n", error.c_str());
+    return;
+  }
+  print_ztunnel(at(status, "ztunnel"));
   for (const Value& pod : at(status, "pods").list_value().values()) {
     const std::string& why = at(pod, "why").string_value();
     std::printf("  pod %-15s %-10s %s/%s%s\n", at(pod, "address").string_value().c_str(),
@@ -108,11 +108,23 @@ void print_node(const Layout& layout, const std::string& node, const Value& stat
 
 bool is_well(const Value& status) { return at(status, "error").string_value().empty(); }
 
-int print_json(const Value& control, const std::vector<std::pair<std::string, Value>>& nodes) {
+// A sandbox has one control and a cluster replicas of it, by their pods' names.
+int print_json(const Places& places, const std::vector<Value>& controls,
+               const std::vector<Value>& nodes) {
   Struct root;
-  (*root.mutable_fields())["control"] = control;
+  const bool is_sandbox = places.kubectl.empty();
+  for (size_t i = 0; i < controls.size(); ++i) {
+    Value& control = (*root.mutable_fields())["control"];
+    if (is_sandbox) {
+      control = controls[i];
+    } else {
+      (*control.mutable_struct_value()->mutable_fields())[places.controls[i].name] = controls[i];
+    }
+  }
   Struct& by_name = *(*root.mutable_fields())["nodes"].mutable_struct_value();
-  for (const auto& [name, status] : nodes) (*by_name.mutable_fields())[name] = status;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    (*by_name.mutable_fields())[places.nodes[i].name] = nodes[i];
+  }
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = true;
   std::string json;
@@ -123,32 +135,26 @@ int print_json(const Value& control, const std::vector<std::pair<std::string, Va
   return kDone;
 }
 
-int show(const Layout& layout, bool json) {
-  const Value control = ask(layout.control() + "/admin.sock");
-  bool well = is_well(control);
-  std::vector<std::pair<std::string, Value>> nodes;
-  for (const std::string& node : layout.nodes()) {
-    nodes.emplace_back(node, ask(layout.node(node) + "/agent.sock"));
-    well = well && is_well(nodes.back().second);
-  }
+int show(const Places& places, bool json) {
+  const std::vector<Value> controls = ask_all(places, places.controls);
+  const std::vector<Value> nodes = ask_all(places, places.nodes);
+  const bool well = std::ranges::any_of(controls, is_well) && std::ranges::all_of(nodes, is_well);
   if (json) {
-    const int printed = print_json(control, nodes);
+    const int printed = print_json(places, controls, nodes);
     return well ? printed : kFailed;
   }
-  print_control(layout, control);
-  for (const auto& [node, status] : nodes) print_node(layout, node, status);
+  if (controls.empty()) std::printf("control      no pod\n");
+  for (size_t i = 0; i < controls.size(); ++i) print_control(places.controls[i], controls[i]);
+  for (size_t i = 0; i < nodes.size(); ++i) print_node(places.nodes[i], nodes[i]);
   return well ? kDone : kFailed;
 }
 
 }  // namespace
 
 int run_status(const Args& args) {
-  const std::vector<Flag> known = {
-      {.name = "sandbox",
-       .value = "NAME",
-       .help = "the sandbox, where there are several",
-       .fallback = "weft"},
-      {.name = "output", .value = "json", .help = "everything they say, as JSON", .letter = 'o'}};
+  std::vector<Flag> known = reach_flags();
+  known.push_back(
+      {.name = "output", .value = "json", .help = "everything they say, as JSON", .letter = 'o'});
   const auto flags = Flags::parse(args, known);
   if (!flags) return complain("weft status: " + flags.error().to_string(), kMisused);
   if (flags->help()) {
@@ -157,10 +163,9 @@ int run_status(const Args& args) {
   }
   const bool json = flags->get("output") == "json";
   if (flags->has("output") && !json) return complain("weft status: -o: expected json", kMisused);
-  const auto layout = Layout::make(flags->get("sandbox"));
-  if (!layout) return complain(layout.error().to_string(), kMisused);
-  if (auto up = sandbox::need_up(*layout); !up) return complain(up.error().to_string());
-  return show(*layout, json);
+  const auto places = find_places(*flags);
+  if (!places) return complain(places.error().to_string());
+  return show(*places, json);
 }
 
 }  // namespace weft::cli

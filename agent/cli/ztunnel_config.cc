@@ -3,8 +3,7 @@
 #include "agent/cli/admin_client.h"
 #include "agent/cli/commands.h"
 #include "agent/cli/dump_tables.h"
-#include "agent/sandbox/layout.h"
-#include "agent/sandbox/lifecycle.h"
+#include "agent/cli/reach.h"
 #include "agent/source/files.h"
 #include "ztunnel/base/flags.h"
 
@@ -78,18 +77,18 @@ std::vector<Dump> read_file(const std::string& path) {
 
 Result<std::vector<Dump>> collect(const Flags& flags) {
   if (flags.has("file")) return read_file(flags.get("file"));
-  const sandbox::Layout layout = TRY(sandbox::Layout::make(flags.get("sandbox")));
-  TRY(sandbox::need_up(layout));
-  std::vector<std::string> nodes = layout.nodes();
+  const Places places = TRY(find_places(flags));
+  std::vector<Place> nodes = places.nodes;
   if (flags.has("node")) {
-    if (std::ranges::find(nodes, flags.get("node")) == nodes.end()) {
+    std::erase_if(nodes, [&](const Place& one) { return one.name != flags.get("node"); });
+    if (nodes.empty()) {
       return fail(Code::kNotFound, "there is no node \"" + flags.get("node") + "\"");
     }
-    nodes = {flags.get("node")};
   }
+  auto answers = ask_places(places, nodes, "/ztunnel/config_dump");
   std::vector<Dump> dumps;
-  for (const std::string& node : nodes) {
-    dumps.push_back({node, ask_json(layout.node(node) + "/agent.sock", "/ztunnel/config_dump")});
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    dumps.push_back({nodes[i].name, std::move(answers[i])});
   }
   return dumps;
 }
@@ -163,14 +162,12 @@ int print_tables(const std::vector<Dump>& dumps, const Section* section, bool by
 
 int run_ztunnel_config(const Args& args) {
   const std::string name = "weft ztunnel-config";
-  const std::vector<Flag> known = {
-      {.name = "node", .value = "NODE", .help = "only this node's ztunnel (all)"},
-      {.name = "sandbox",
-       .value = "NAME",
-       .help = "the sandbox, where there are several",
-       .fallback = "weft"},
-      {.name = "file", .value = "FILE", .help = "a /config_dump that was saved, ours or Istio's"},
-      {.name = "output", .value = "json", .help = "as the ztunnel says it", .letter = 'o'}};
+  std::vector<Flag> known = reach_flags();
+  known.push_back({.name = "node", .value = "NODE", .help = "only this node's ztunnel (all)"});
+  known.push_back(
+      {.name = "file", .value = "FILE", .help = "a /config_dump that was saved, ours or Istio's"});
+  known.push_back(
+      {.name = "output", .value = "json", .help = "as the ztunnel says it", .letter = 'o'});
   const auto flags = Flags::parse(args, known, 1);
   if (!flags) return complain(name + ": " + flags.error().to_string(), kMisused);
   if (flags->help()) {

@@ -80,8 +80,11 @@ Result<std::vector<std::string>> PinFolder::names() const {
 Result<void> PinFolder::remove_all() const {
   const std::vector<std::string> pinned = TRY(names());
   for (const std::string& name : pinned) TRY(unpin(name));
-  if (rmdir(path_.c_str()) == 0 || errno == ENOENT) return {};
-  return fail_errno(errno, "removing the folder " + path_);
+  if (rmdir(path_.c_str()) != 0 && errno != ENOENT) {
+    return fail_errno(errno, "removing the folder " + path_);
+  }
+  rmdir(path_.substr(0, path_.rfind('/')).c_str());  // stays where others have pins there
+  return {};
 }
 
 }  // namespace weft::enrol

@@ -24,7 +24,7 @@ class PinFolder {
   Result<void> pin(int fd, const std::string& name) const;
   Result<void> unpin(const std::string& name) const;  // what is not there is fine
   Result<std::vector<std::string>> names() const;
-  // Unpins everything and removes the folder.
+  // Unpins everything and removes the folder, and the one around it if nothing else is in there.
   Result<void> remove_all() const;
 
  private:

@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
+
 namespace weft::enrol {
 namespace {
 
@@ -65,7 +67,17 @@ runtime::Task<void> CniServer::serve(Fd connection) {
   Result<bool> captured = false;
   if (sandbox) {
     const std::string pod = sandbox->ns + "/" + sandbox->name;
+    const bool starts = sandbox->command == PodSandbox::Command::kAdd;
+    const auto asked_at = std::chrono::steady_clock::now();
     captured = co_await answer(std::move(*sandbox));
+    const auto waited = std::chrono::steady_clock::now() - asked_at;
+    if (starts && captured) {
+      log::info(kTarget)
+          .field("pod", pod)
+          .field("captured", *captured ? "yes" : "no")
+          .field("waited_us", std::chrono::duration_cast<std::chrono::microseconds>(waited).count())
+          .say("a pod starts");
+    }
     if (!captured) {
       log::warn(kTarget)
           .field("pod", pod)

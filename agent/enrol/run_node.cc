@@ -282,7 +282,9 @@ runtime::Task<void> Node::retire() {
   log::info(kTarget).say("the node is given back; nothing of the mesh is on it but this process");
 }
 
-// The sockets and ztunnel's snapshot, when no ztunnel is there any more to write another.
+// The sockets, their lock and ztunnel's snapshot, when no ztunnel is there any more to write
+// another; then their folder. In a pod it is the root of a mount, which nobody can remove from
+// below: it goes by the way of the node's own root.
 runtime::Task<void> Node::leave_nothing() {
   constexpr std::chrono::seconds kPatience{20};  // below a pod's usual grace period
   constexpr std::chrono::milliseconds kLook{100};
@@ -290,9 +292,10 @@ runtime::Task<void> Node::leave_nothing() {
   while (!enroller_->ztunnels().empty() && loop_.now() < end) co_await loop_.sleep(kLook);
   const auto folder = std::filesystem::path(flags_.get("zds-socket")).parent_path();
   std::error_code error;
-  for (const char* name : {"ztunnel", "cni.sock", "zds.sock", "agent.sock"}) {
+  for (const char* name : {"ztunnel", "cni.sock", "zds.sock", "agent.sock", "zds.sock.lock"}) {
     std::filesystem::remove_all(folder / name, error);
   }
+  for (const char* root : {"", "/proc/1/root"}) rmdir((root + folder.string()).c_str());
 }
 
 std::string Node::not_ready_because() const {

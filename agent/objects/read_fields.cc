@@ -57,7 +57,9 @@ bool is_read(const FieldDescriptor& field) {
 }
 
 bool is_read_annotation(std::string_view key) {
-  return key.contains("istio.io/") || key.contains("weft.io/");
+  // Of a static pod: the uid by which its kubelet and the container runtime know it.
+  constexpr std::string_view kMirror = "kubernetes.io/config.mirror";
+  return key.contains("istio.io/") || key.contains("weft.io/") || key == kMirror;
 }
 
 }  // namespace weft::objects

@@ -12,7 +12,7 @@ namespace weft::objects {
 // of manifests, which refuses what it does not know; nothing looks at them but at those named here.
 bool is_read(const google::protobuf::FieldDescriptor& field);
 
-// The annotations that this mesh, or Istio, gives a meaning.
+// The annotations that this mesh, or Istio, gives a meaning, and what tells of a static pod.
 bool is_read_annotation(std::string_view key);
 
 }  // namespace weft::objects

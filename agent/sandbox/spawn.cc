@@ -152,7 +152,7 @@ Result<std::string> read_back(const Fd& memory) {
 
 }  // namespace
 
-Result<std::string> run_tool(const std::vector<std::string>& argv, const ToolOptions& options) {
+Result<Tool> start_tool(const std::vector<std::string>& argv, const ToolOptions& options) {
   Fd input(::memfd_create("weft-tool-in", MFD_CLOEXEC));
   Fd output(::memfd_create("weft-tool-out", MFD_CLOEXEC));
   Fd errors(::memfd_create("weft-tool-err", MFD_CLOEXEC));
@@ -171,18 +171,27 @@ Result<std::string> run_tool(const std::vector<std::string>& argv, const ToolOpt
   if (!child) {
     return Fail(std::move(child).error().in(argv[0] + " cannot be run (is it installed?)"));
   }
-  if (!wait_until_ended(*child, kToolTimeout)) {
-    ::kill(child->pid, SIGKILL);
-    reap(*child);
-    return fail(Code::kTimeout, argv[0] + " did not end within 20 s");
+  return Tool{argv, std::move(*child), std::move(output), std::move(errors)};
+}
+
+Result<std::string> finish_tool(const Tool& tool) {
+  if (!wait_until_ended(tool.child, kToolTimeout)) {
+    ::kill(tool.child.pid, SIGKILL);
+    reap(tool.child);
+    return fail(Code::kTimeout, tool.argv[0] + " did not end within 20 s");
   }
-  const Exit exit = reap(*child);
-  if (exit.ok()) return read_back(output);
-  std::string words = TRY(read_back(errors));
+  const Exit exit = reap(tool.child);
+  if (exit.ok()) return read_back(tool.output);
+  std::string words = TRY(read_back(tool.errors));
   while (!words.empty() && words.back() == '\n') words.pop_back();
   std::string command;
-  for (const std::string& word : argv) command += (command.empty() ? "" : " ") + word;
+  for (const std::string& word : tool.argv) command += (command.empty() ? "" : " ") + word;
   return fail(Code::kInternal, command + ": " + exit.to_string() + ": " + words);
+}
+
+Result<std::string> run_tool(const std::vector<std::string>& argv, const ToolOptions& options) {
+  const Tool tool = TRY(start_tool(argv, options));
+  return finish_tool(tool);
 }
 
 }  // namespace weft::sandbox

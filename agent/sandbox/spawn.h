@@ -56,6 +56,16 @@ struct ToolOptions {
 };
 Result<std::string> run_tool(const std::vector<std::string>& argv, const ToolOptions& options = {});
 
+// The two halves of run_tool(), for several tools at once. Each that was started is to be finished.
+struct Tool {
+  std::vector<std::string> argv;
+  Child child;
+  Fd output;
+  Fd errors;
+};
+Result<Tool> start_tool(const std::vector<std::string>& argv, const ToolOptions& options = {});
+Result<std::string> finish_tool(const Tool& tool);
+
 // Executes a program in place of this process, found in PATH of `env`. Returns only on an error.
 Error replace_process(const std::vector<std::string>& argv,
                       const std::optional<std::vector<std::string>>& env);

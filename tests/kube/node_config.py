@@ -3,7 +3,7 @@
 import json
 
 
-def kubelet(pki, name):
+def kubelet(pki, name, static_pods):
     return json.dumps({
         "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
         "failCgroupV1": False, "cgroupDriver": "cgroupfs",
@@ -13,6 +13,7 @@ def kubelet(pki, name):
         "authorization": {"mode": "Webhook"},
         "tlsCertFile": str(pki / f"{name}.crt"), "tlsPrivateKeyFile": str(pki / f"{name}.key"),
         "clusterDNS": ["10.96.0.10"], "clusterDomain": "cluster.local",
+        "staticPodPath": static_pods, "fileCheckFrequency": "1s",
         "resolvConf": "/run/node/resolv.conf", "failSwapOn": False,
         # Tests change pods and their configuration all the time and wait for it.
         "syncFrequency": "5s", "nodeStatusUpdateFrequency": "5s", "configMapAndSecretChangeDetectionStrategy": "Watch",
@@ -52,11 +53,12 @@ def proxy(kubeconfig, name, pods):
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"}})
 
 
-def network(subnet):
-    """The primary plugin. ipMasq is off: with it, addresses between nodes would be the nodes'."""
+def network(subnets):
+    """Pods with an address of each subnet. The primary plugin. ipMasq is off: with it, addresses between nodes would be the nodes'."""
     return json.dumps({"cniVersion": "1.0.0", "name": "pods", "plugins": [
         {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": False, "hairpinMode": True,
-         "ipam": {"type": "host-local", "ranges": [[{"subnet": subnet}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+         "ipam": {"type": "host-local", "ranges": [[{"subnet": subnet}] for subnet in subnets],
+                  "routes": [{"dst": "::/0" if ":" in subnet else "0.0.0.0/0"} for subnet in subnets]}},
         {"type": "portmap", "capabilities": {"portMappings": True}}]})
 
 

@@ -55,7 +55,7 @@ boot() {
     mount -t overlay overlay -o "lowerdir=/$part,upperdir=/run/node/$part,workdir=/run/node/$part.work" "/$part"
   done
   mkdir -p /var/lib/cni /var/lib/kubelet /var/lib/containerd /var/log/pods /var/log/containers
-  mkdir -p /etc/cni/net.d /opt/cni/bin "$folder/kubelet" "$folder/containerd"
+  mkdir -p /etc/cni/net.d /etc/kubernetes/manifests /opt/cni/bin "$folder/kubelet" "$folder/containerd"
   mount --bind "$folder/kubelet" /var/lib/kubelet  # no overlay: the runtime puts overlays of its own there
   mount --bind "$folder/containerd" /var/lib/containerd
   ln -sf /usr/lib/cni/* /opt/cni/bin/
@@ -64,7 +64,8 @@ boot() {
   hide_sysctls
   mount -t bpf bpf /sys/fs/bpf
   mount --make-rshared /
-  sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1
+  sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 \
+    net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.accept_dad=0 net.bridge.bridge-nf-call-ip6tables=1
   ip link set lo up
   touch "$folder/booted"
   trap '' CHLD  # survives exec: the kernel reaps what comes to this init

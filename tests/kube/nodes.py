@@ -5,9 +5,10 @@
         cluster.apply(..)
 
 Nodes kn1 and kn2 are on the cluster's bridge at 172.30.0.11 and .12, their pods in 10.244.1.0/24 and
-10.244.2.0/24, reached by routes. A node sees its sub-tree of every cgroup hierarchy as the root, as kind's
-nodes do, and writes /etc, /opt, /var and /run to memory (node_init.sh). All of it goes with the test; what
-a killed one left of cgroups, the next start removes.
+10.244.2.0/24, reached by routes; with dual_stack also at fd00:172:30::11 and in fd00:10:244:1::/64, and so on.
+A node sees its sub-tree of every cgroup hierarchy as the root, as kind's nodes do, and writes /etc, /opt, /var
+and /run to memory (node_init.sh). All of it goes with the test; what a killed one left of cgroups, the next
+start removes.
 """
 
 import concurrent.futures
@@ -19,13 +20,16 @@ import subprocess
 import cluster
 import image
 import node_config
-from cluster import ADDRESS, HERE, KUBERNETES, PODS, Cluster
+from cluster import ADDRESS, HERE, KUBERNETES, PODS, SERVICES, Cluster
 from processes import Namespaces, Process, eventually
 
 INIT = HERE / "node_init.sh"
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 PROGRAMS = ("kube-scheduler", "kubelet", "kube-proxy", "coredns")
 COREDNS = "local.test/coredns:1"
+GATEWAYS = (ADDRESS, "fd00:172:30::1")
+PODS_V6, SERVICES_V6 = "fd00:10:244::/48", "fd00:10:96::/112"
+STATIC_PODS = "/etc/kubernetes/manifests"
 
 
 def missing(*programs):
@@ -64,7 +68,10 @@ class Node:
 
     def __init__(self, owner, number):
         self.name, self.number, self.cluster = f"kn{number}", number, owner
-        self.address, self.pods = f"172.30.0.1{number}", f"10.244.{number}.0/24"
+        families = 2 if owner.dual_stack else 1
+        self.addresses = (f"172.30.0.1{number}", f"fd00:172:30::1{number}")[:families]
+        self.subnets = (f"10.244.{number}.0/24", f"fd00:10:244:{number}::/64")[:families]
+        self.address = self.addresses[0]
         self.folder = owner.folder / self.name
         self._cgroup = f"weft-kube-{os.getpid()}-{owner.folder.name.rsplit('-', 1)[1]}-{self.name}"
         self._processes = []
@@ -73,7 +80,7 @@ class Node:
         """Its namespaces, network and container runtime; kubelet and proxy are started by join()."""
         (self.folder / "conf").mkdir(parents=True, exist_ok=True)
         (self.folder / "booted").unlink(missing_ok=True)
-        (self.folder / "conf/10-pods.conflist").write_text(node_config.network(self.pods))
+        (self.folder / "conf/10-pods.conflist").write_text(node_config.network(self.subnets))
         (self.folder / "containerd.toml").write_text(node_config.CONTAINERD)
         self.namespaces = Namespaces(["-u", "-i", "-C"], [INIT, "boot", self.folder, self.name],
                                      before=[INIT, "join", self._cgroup])
@@ -87,12 +94,14 @@ class Node:
         pki = self.cluster.pki
         pki.issue(self.name, f"/CN={self.name}", f"DNS:{self.name},IP:{self.address}")
         config = pki.client(f"system:node:{self.name}", ["system:nodes"])
-        (self.folder / "kubelet.json").write_text(node_config.kubelet(pki.folder, self.name))
+        (self.folder / "kubelet.json").write_text(node_config.kubelet(pki.folder, self.name, STATIC_PODS))
         (self.folder / "proxy.json").write_text(
-            node_config.proxy(self.cluster.kubeconfig("system:kube-proxy"), self.name, PODS))
+            node_config.proxy(self.cluster.kubeconfig("system:kube-proxy"), self.name,
+                              ",".join((PODS, PODS_V6)[:len(self.subnets)])))
         self.kubelet = self.program(
             "kubelet", KUBERNETES / "kubelet", f"--config={self.folder / 'kubelet.json'}",
-            f"--kubeconfig={config}", f"--hostname-override={self.name}", f"--node-ip={self.address}", "-v=2").start()
+            f"--kubeconfig={config}", f"--hostname-override={self.name}", f"--node-ip={','.join(self.addresses)}",
+            "-v=2").start()
         self.proxy = self.program("kube-proxy", KUBERNETES / "kube-proxy",
                                   f"--config={self.folder / 'proxy.json'}").start()
 
@@ -147,23 +156,27 @@ class Node:
         outside.run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0",
                     "netns", f"/proc/{self.namespaces.init}/ns/net")
         outside.run("ip", "link", "set", link, "master", "br0", "up")
-        outside.run("ip", "route", "replace", self.pods, "via", self.address)
-        for command in (f"addr add {self.address}/24 dev eth0", "link set eth0 up",
-                        f"route add default via {ADDRESS}"):
-            self.namespaces.run("ip", *command.split())
-        for other in self.cluster.nodes:
-            if other is not self:
-                self.namespaces.run("ip", "route", "replace", other.pods, "via", other.address)
+        self.namespaces.run("ip", "link", "set", "eth0", "up")
+        for i, (address, subnet) in enumerate(zip(self.addresses, self.subnets)):
+            ip, bits = (("ip", "-4"), 24) if i == 0 else (("ip", "-6"), 64)
+            outside.run(*ip, "route", "replace", subnet, "via", address)
+            self.namespaces.run(*ip, "addr", "add", f"{address}/{bits}", "dev", "eth0")
+            self.namespaces.run(*ip, "route", "add", "default", "via", GATEWAYS[i])
+            for other in self.cluster.nodes:
+                if other is not self:
+                    self.namespaces.run(*ip, "route", "replace", other.subnets[i], "via", other.addresses[i])
         self.namespaces.run("nft", "-f", "-", input=node_config.masquerade(PODS))
 
 
 class Nodes(Cluster):
     """A Cluster with nodes, scheduler and CoreDNS."""
 
-    def __init__(self, nodes=2, dns=True, images=None, **options):
-        """images: more for load() before the nodes join; other options are Cluster's."""
+    def __init__(self, nodes=2, dns=True, images=None, dual_stack=False):
+        """images: more for load() before the nodes join; dual_stack: IPv6 beside IPv4, for pods and Services."""
         remove_stale_cgroups()
-        super().__init__(controllers=("*", "-node-ipam-controller"), scheduler=True, **options)
+        ranges = [f"--service-cluster-ip-range={SERVICES},{SERVICES_V6}"] if dual_stack else []
+        super().__init__(controllers=("*", "-node-ipam-controller"), scheduler=True, api_flags=ranges)
+        self.dual_stack = dual_stack
         self.nodes = [Node(self, number + 1) for number in range(nodes)]
         self._dns, self._images, self._archives = dns, dict(images or {}), 0
 
@@ -208,6 +221,8 @@ class Nodes(Cluster):
             self.kubectl("rollout", "status", one, "-n", namespace, f"--timeout={within}s", within=within + 10)
 
     def _prepare(self):
+        if self.dual_stack:
+            self.namespaces.run("ip", "-6", "addr", "add", f"{GATEWAYS[1]}/64", "dev", "br0", "nodad")
         for node in self.nodes:
             node.boot()
         self.load({**image.pause(), **self._images})

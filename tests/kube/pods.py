@@ -7,16 +7,17 @@ from cluster import HERE
 from processes import eventually
 
 NS = "app"
-# Answers with the address that it sees; dies with the status that it is asked for, at /exit.
+# Answers, on both families, with the address that it sees; dies when it is asked for /exit.
 SERVER = """
-import http.server, os, sys
+import http.server, os, socket, sys
 class H(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == '/exit': os._exit(3)
-        body = self.client_address[0].encode()
+        body = self.client_address[0].removeprefix('::ffff:').encode()
         self.send_response(200); self.send_header('Content-Length', str(len(body))); self.end_headers()
         self.wfile.write(body); print('asked', self.path, flush=True)
-http.server.ThreadingHTTPServer(('', int(sys.argv[1])), H).serve_forever()
+http.server.ThreadingHTTPServer.address_family = socket.AF_INET6
+http.server.ThreadingHTTPServer(('::', int(sys.argv[1])), H).serve_forever()
 """
 
 
@@ -33,9 +34,10 @@ def pod(name, node, *containers, namespace=NS, **spec):
                      "containers": list(containers) or [container()], **spec}}
 
 
-def service(name, port, target, namespace=NS):
+def service(name, port, target, namespace=NS, **spec):
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
-            "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": port, "targetPort": target}]}}
+            "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": port, "targetPort": target}],
+                     **spec}}
 
 
 # A line a second of a slow answer; the rest at once.

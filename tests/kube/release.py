@@ -33,5 +33,13 @@ def install(cluster, *values, verb="install"):
     return notes
 
 
+def weft(cluster, command, *arguments, path=KUBERNETES):
+    """A weft command on this cluster, with helm and kubectl of one folder: the whole CompletedProcess."""
+    environment = [f"PATH={path}", f"HOME={cluster.folder}"]
+    return subprocess.run(
+        cluster.enter("env", *environment, BIN / "weft", command, "--kubeconfig", cluster.admin, *arguments),
+        capture_output=True, text=True, timeout=180)
+
+
 def uninstall(cluster, *flags):
     helm(cluster, "uninstall", RELEASE, "-n", NAMESPACE, *flags)

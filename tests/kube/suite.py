@@ -11,12 +11,13 @@ class MeshSuite(unittest.TestCase):
     """A suite's class sets what follows; when its tests begin, `mesh` has all of it, Ready and captured."""
 
     nodes = 2
+    dual_stack = False
     namespaces = (NS,)  # in the mesh
     objects = ()
 
     @classmethod
     def setUpClass(cls):
-        cls.mesh = Mesh(nodes=cls.nodes).__enter__()
+        cls.mesh = Mesh(nodes=cls.nodes, dual_stack=cls.dual_stack).__enter__()
         cls.addClassCleanup(cls.mesh.close)
         cls.mesh.install()
         for name in cls.namespaces:

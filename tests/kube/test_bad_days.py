@@ -1,14 +1,16 @@
 """Bad days of real nodes: what dies, is deleted or away, and what users notice of it."""
 
 import nodes
-from mesh import CAPTURED, NAMESPACE
+import release
+from mesh import CAPTURED
 from pods import NS, load, pod, served
 from processes import eventually
+from release import NAMESPACE
 from suite import MeshSuite
 
 
 class BadDays(MeshSuite):
-    objects = [*served(), pod("ask", "kn1"), pod("near", "kn2")]
+    objects = [*served(), pod("ask", "kn1"), pod("near", "kn2"), pod("outside", "kn1", namespace="default")]
 
     def kill(self, node, program):
         """SIGKILL for a program of ours on a node; returns when its container runs again."""
@@ -80,6 +82,42 @@ class BadDays(MeshSuite):
             self.mesh.wait_installed()
         self.mesh.wait_captured(NS, "app=later")
         self.works("later")
+
+    def scale_control(self, replicas):
+        self.mesh.kubectl("scale", "deployment/weft-control", "-n", NAMESPACE, f"--replicas={replicas}")
+        eventually(lambda: len(self.mesh.weft_pods("weft-control")) == replicas, within=60, what=f"{replicas} controls")
+
+    def test_node_reboots_while_control_is_away(self):
+        """Its ztunnel has lost all that it knew and lets nothing through; it says so, and comes back by itself."""
+        def container():
+            return self.get("web")["status"]["containerStatuses"][0]["containerID"]
+        before = container()
+        self.scale_control(0)
+        try:
+            self.mesh["kn2"].reboot()
+            eventually(lambda: container() != before and nodes.is_ready(self.get("web")), within=120, pause=0.5,
+                       what="the pod after the reboot")
+            said = self.status_says("ztunnel has no configuration from control yet")
+            self.assertIn("control      no pod", said)
+            self.assertIn("ztunnel does not reach control, and works on what it knows", said[said.index("\nkn1\n"):])
+            url = f"http://{self.address('web')}:8080/while-away"
+            for client, namespace in (("ask", NS), ("near", NS), ("outside", "default")):
+                self.assertEqual(self.ask(client, url, namespace)[0], 0, client)
+            self.assertNotIn("/while-away", self.mesh.kubectl("logs", "-n", NS, "web"))
+        finally:
+            self.scale_control(2)
+        self.mesh.wait_installed()
+        for client, namespace in (("ask", NS), ("near", NS), ("outside", "default")):
+            self.works(client, f"http://web.{NS}/", namespace)
+        self.assertNotIn("no configuration", self.status_says("kn2"))
+
+    def status_says(self, words):
+        """What `weft status` says, once it says that."""
+        def said():
+            told = release.weft(self.mesh, "status").stdout
+            assert words in told, told
+            return told
+        return eventually(said, within=60, what=f"{words!r} in weft status", pause=0.5)
 
     def test_node_reboots(self):
         self.mesh["kn2"].reboot()

@@ -229,14 +229,9 @@ class BesideIstio(ChartTest):
 class Command(ChartTest):
     """`weft install` and its kin."""
 
-    def weft(self, *arguments, path=KUBERNETES):
-        environment = [f"PATH={path}", f"HOME={self.cluster.folder}"]
-        return subprocess.run(self.cluster.enter("env", *environment, BIN / "weft", *map(str, arguments)),
-                              capture_output=True, timeout=120)
-
-    def on_cluster(self, *arguments):
-        done = self.weft(*arguments, "--kubeconfig", self.cluster.admin)
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
+    def on_cluster(self, *arguments, **more):
+        done = release.weft(self.cluster, *arguments, **more)
+        return done.returncode, done.stdout, done.stderr
 
     def test_install_verify_version_upgrade_uninstall(self):
         code, said, wrong = self.on_cluster("precheck", "--cluster")
@@ -262,19 +257,19 @@ class Command(ChartTest):
         self.assertEqual(code, 0, wrong)
         self.assertEqual(self.cluster.get("deployment", "weft-control", "-n", NAMESPACE)["spec"]["replicas"], 3)
         self.cluster.get("resourcequota", "weft-critical", "-n", NAMESPACE)  # still what gke needs
-        done = self.weft("uninstall", "--no-wait", "--kubeconfig", self.cluster.admin, "--", "--no-hooks")
-        self.assertEqual(done.returncode, 0, done.stderr)
+        code, said, wrong = self.on_cluster("uninstall", "--no-wait", "--", "--no-hooks")
+        self.assertEqual(code, 0, wrong)
         self.assertEqual(self.cluster.get("deployment", "-n", NAMESPACE)["items"], [])
 
     def test_without_helm_there_is_a_remedy(self):
-        done = self.weft("install", path="/nonexistent")
-        self.assertEqual(done.returncode, 1)
-        self.assertIn(b"helm is not in PATH: install it", done.stderr)
+        for command in (("install",), ("uninstall", "--purge")):
+            code, _, wrong = self.on_cluster(*command, path="/nonexistent")
+            self.assertEqual(code, 1)
+            self.assertIn("helm is not in PATH: install it", wrong)
 
     def test_the_chart_is_one_for_helm(self):
-        done = self.weft("chart")
         file = self.cluster.folder / "weft.tgz"
-        file.write_bytes(done.stdout)
+        file.write_bytes(subprocess.run([BIN / "weft", "chart"], capture_output=True, check=True).stdout)
         self.assertIn("0 chart(s) failed", self.helm("lint", "--strict", file))
         self.assertIn("appVersion", self.helm("show", "chart", file))
 

@@ -14,6 +14,10 @@ class Enrolled(MeshSuite):
                service("web", 80, 8080), pod("ask", "kn1"), pod("near", "kn2"),
                pod("outside", "kn1", namespace="default")]
 
+    def pins(self):
+        """How many pods of kn2 are captured, by what is pinned for them."""
+        return int(self.mesh["kn2"].run("sh", "-c", "ls /sys/fs/bpf/weft/kn2 | grep -c ^deliver"))
+
     def test_between_nodes_over_hbone_with_the_client_s_address(self):
         self.assertEqual(self.ask(), (200, self.address("ask")))
         address = self.address("web")
@@ -59,6 +63,22 @@ class Enrolled(MeshSuite):
             self.assertEqual(self.ask("near", f"http://{ready['status']['podIP']}:{port}/")[0], 200)
         self.assertEqual(ready["status"]["initContainerStatuses"][0]["restartCount"], 0)
 
+    def test_a_static_pod(self):
+        """The kubelet's own: it knows it by another uid than the API server does."""
+        file = self.mesh["kn2"].path(f"{nodes.STATIC_PODS}/fixed.json")
+        fixed = pod("fixed", "kn2", container(port=8080))
+        del fixed["spec"]["nodeSelector"]
+        file.write_text(json.dumps(fixed))
+        self.mesh.apply(service("fixed", 80, 8080))
+        ready = eventually(lambda: self.mesh.wait_captured(NS, "app=fixed", within=5), within=60, what="the static pod")[0]
+        self.assertEqual(ready["metadata"]["name"], "fixed-kn2")
+        self.works(url="http://fixed/")
+        eventually(lambda: f"{ready['status']['podIP']}:15008" in self.mesh.access_log("kn2"), what="HBONE to it")
+        before = self.pins()
+        file.unlink()
+        eventually(lambda: self.mesh.get("pods", "-n", NS, "-l", "app=fixed")["items"] == [], what="its end")
+        eventually(lambda: self.pins() == before - 1, what="the pins of the pods that remain on kn2")
+
     def test_a_container_restarts_in_place(self):
         self.mesh.apply([pod("again", "kn2", container(port=8080), container("other")), service("again", 80, 8080)])
         before = self.mesh.wait_captured(NS, "app=again")[0]
@@ -89,15 +109,11 @@ class Enrolled(MeshSuite):
         self.assertEqual(self.ask(namespace="late")[0], 200)
 
     def test_pods_that_are_gone_leave_nothing(self):
-        def pins():
-            """How many pods of the node are captured, by what is pinned for them."""
-            return self.mesh["kn1"].run("sh", "-c", "ls /sys/fs/bpf/weft/kn1 | grep -c ^deliver").strip()
-        before = pins()
-        self.mesh.apply(pod("gone", "kn1"))
+        self.mesh.apply(pod("gone", "kn2"))
         self.mesh.wait_captured(NS, "app=gone")
-        self.assertEqual(int(pins()), int(before) + 1)
+        before = self.pins()
         self.mesh.kubectl("delete", "pod", "gone", "-n", NS)
-        eventually(lambda: pins() == before, what="the pins of the pods that remain")
+        eventually(lambda: self.pins() == before - 1, what="the pins of the pods that remain")
 
     def test_events_name_no_trouble_of_ours(self):
         events = self.mesh.get("events", "-n", NS)["items"]

@@ -4,12 +4,11 @@ import json
 import unittest
 
 import nodes
-from mesh import NAMESPACE, Mesh
+import release
+from mesh import Mesh
 from pods import container, pod
 from processes import eventually
-
-# Folders that the kubelet made for mounts, which a pod cannot remove from below itself, and a lock that nobody holds.
-EMPTY = ("/run/weft", "/run/weft/zds.sock.lock", "/sys/fs/bpf/weft")
+from release import NAMESPACE
 
 
 class Smoke(unittest.TestCase):
@@ -24,6 +23,18 @@ class Smoke(unittest.TestCase):
 
     def order(self, client):
         return self.mesh.curl(client, "http://order-service/orders/5001")
+
+    def roots(self):
+        """What still holds the mesh's root, as kind/name."""
+        found = self.mesh.kubectl("get", "secrets,configmaps", "-A", "-o", "name").split()
+        return {one for one in found if one.endswith(("/weft-ca", "/istio-ca-root-cert"))}
+
+    def the_authority_stays_until_it_is_purged(self):
+        self.assertEqual(self.roots(), {"secret/weft-ca", "configmap/istio-ca-root-cert"})
+        done = release.weft(self.mesh, "uninstall", "--purge")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(f"removed /api/v1/namespaces/{NAMESPACE}/secrets/weft-ca", done.stdout)
+        self.assertEqual(self.roots(), set())
 
     def test_all(self):
         mesh = self.mesh
@@ -55,10 +66,11 @@ class Smoke(unittest.TestCase):
         mesh.kubectl("delete", "deployment", "--all", "-n", "default")
         mesh.kubectl("delete", "pod", "sleep", "visitor", "-n", "default")
         eventually(lambda: len(mesh.get("pods", "-n", "default")["items"]) == 1, what="the pods gone")
+        self.the_authority_stays_until_it_is_purged()
         mesh.kubectl("delete", "namespace", "outside", NAMESPACE)
 
         def left():
-            return sorted(line for line in mesh.traces() - before if not line.endswith(EMPTY))
+            return sorted(mesh.traces() - before)
         try:
             eventually(lambda: not left(), what="nodes as before", within=20)
         except AssertionError as problem:

@@ -93,7 +93,8 @@ TEST(Mirror, KeepsOfAPodWhatIsRead) {
       listed(pods(), {R"({"metadata":{"name":"p","namespace":"a","uid":"u","resourceVersion":"1",
            "labels":{"app":"x"},
            "annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{}",
-                          "ambient.istio.io/redirection":"enabled"},
+                          "ambient.istio.io/redirection":"enabled",
+                          "kubernetes.io/config.mirror":"39622686854a3c4a"},
            "managedFields":[{"manager":"m"}],"ownerReferences":[{"apiVersion":"apps/v1",
            "kind":"ReplicaSet","name":"r","uid":"1","controller":true}]},
           "spec":{"containers":[{"name":"c","image":"i","env":[{"name":"A","value":"b"}],
@@ -105,7 +106,8 @@ TEST(Mirror, KeepsOfAPodWhatIsRead) {
   ASSERT_EQ(changes.size(), 1U);
   const auto* found = changes[0].object->as<crd::core::Pod>();
   ASSERT_NE(found, nullptr);
-  EXPECT_EQ(found->metadata().annotations().size(), 1U);
+  EXPECT_EQ(found->metadata().annotations().size(), 2U);
+  EXPECT_EQ(found->metadata().annotations().at("kubernetes.io/config.mirror"), "39622686854a3c4a");
   EXPECT_EQ(found->metadata().annotations().at("ambient.istio.io/redirection"), "enabled");
   EXPECT_FALSE(found->metadata().has_managedfields());
   EXPECT_EQ(found->metadata().labels().at("app"), "x");
