@@ -1,4 +1,4 @@
-// Capture of IPv6: the rows of capture_test.cc that could differ by family.
+// Capture of IPv6: what IPv4 does not have.
 #include "tests/unit/agent/enrol/capture_fixture.h"
 
 #include <arpa/inet.h>
@@ -23,19 +23,6 @@ class CaptureV6Test : public CaptureTest {
     return *in_netns(netns_fd, [&]() -> Result<Fd> { return testing::listen_on(address); });
   }
 };
-
-TEST_F(CaptureV6Test, OutboundComesToTheListenerWithItsOriginalDestination) {
-  Child client = client_in_pod(kServiceV6);
-  const Fd accepted = testing::accept_from(outbound());
-  ASSERT_TRUE(accepted) << client.answer();
-  EXPECT_EQ(testing::local_of(accepted.get()), kServiceV6);
-  EXPECT_TRUE(testing::peer_of(accepted.get()).starts_with("[fd99::2]:"));
-  EXPECT_EQ(testing::read_text(accepted.get()), kServiceV6) << "what the client's getpeername says";
-  testing::write_text(accepted.get(), "hello from the proxy");
-  EXPECT_EQ(client.answer(), "hello from the proxy");
-  EXPECT_EQ(counted("outbound_captured"), 1u);
-  EXPECT_EQ(counted("looped_taken"), 1u);
-}
 
 TEST_F(CaptureV6Test, BothFamiliesAtOnce) {
   Child of_v4 = client_in_pod("10.96.0.7:80");
@@ -109,98 +96,6 @@ TEST_F(CaptureV6Test, LinkLocalAndMulticastAreNotCaptured) {
   }
   EXPECT_FALSE(testing::comes_in_time(outbound(), 0));
   EXPECT_EQ(counted("outbound_local"), 2u);
-}
-
-TEST_F(CaptureV6Test, FromLoopbackToTheOwnAddressIsNotIncoming) {
-  const Fd server = listen_in(bed_->pod(), "[fd99::2]:80");
-  Child client = bed_->run(testing::kPodCgroup, bed_->pod(), [] {
-    const Fd fd = testing::tcp_socket(AF_INET6);
-    sockaddr_storage from{};
-    const socklen_t length = SocketAddress::parse("[::1]:0")->to_sockaddr(from);
-    if (bind(fd.get(), reinterpret_cast<sockaddr*>(&from), length) != 0) return std::string("bind");
-    if (const int error = testing::connect_to(fd.get(), "[fd99::2]:80")) {
-      return std::string(strerror(error));
-    }
-    return std::string("connected");
-  });
-  EXPECT_TRUE(testing::accept_from(server.get()));
-  EXPECT_EQ(client.answer(), "connected");
-}
-
-TEST_F(CaptureV6Test, ProxyReachesAnotherAddressOfThePod) {
-  testing::shell("ip -n " + bed_->pod_name() + " addr add fd50::1/128 dev lo nodad");
-  const Fd server = listen_in(bed_->pod(), "[fd50::1]:80");
-  const Fd dial = testing::tcp_socket_in(bed_->pod(), AF_INET6);
-  EXPECT_EQ(testing::connect_to(dial.get(), "[fd50::1]:80"), 0);
-  EXPECT_TRUE(testing::accept_from(server.get()));
-  EXPECT_FALSE(testing::comes_in_time(outbound(), 0));
-}
-
-TEST_F(CaptureV6Test, UnprivilegedSocketBoundToADeviceIsRefused) {
-  const Fd server = listen_in(bed_->out(), "[fd99::1]:80");
-  Child client = bed_->run(testing::kPodCgroup, bed_->pod(), [] {
-    const Fd fd = testing::tcp_socket(AF_INET6);
-    if (setuid(65534) != 0) return std::string("setuid");
-    if (setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, "eth0", 5) != 0)
-      return std::string("dev");
-    return std::string(strerror(testing::connect_to(fd.get(), "[fd99::1]:80")));
-  });
-  EXPECT_EQ(client.answer(), strerror(EPERM));
-  EXPECT_FALSE(testing::comes_in_time(server.get(), 0));
-}
-
-TEST_F(CaptureV6Test, InnerLegHasTheClientsAddressAndPortBesideTheOuterConnection) {
-  const Fd app = listen_in(bed_->pod(), "[::]:8080");
-  Child client = client_outside(*bed_, "[fd99::2]:8080");
-  const Fd outer = testing::accept_from(inbound());
-  ASSERT_TRUE(outer) << client.answer();
-  EXPECT_EQ(testing::local_of(outer.get()), "[fd99::2]:8080");
-  const std::string from = testing::peer_of(outer.get());
-  EXPECT_TRUE(from.starts_with("[fd99::1]:"));
-
-  const Fd inner = dial_inner_leg(bed_->pod(), from);
-  ASSERT_EQ(testing::connect_to(inner.get(), "[fd99::2]:8080"), 0);
-  const Fd app_side = testing::accept_from(app.get());
-  ASSERT_TRUE(app_side);
-  EXPECT_EQ(testing::peer_of(app_side.get()), from);
-
-  // All four directions, with both connections open in one and the same 4-tuple.
-  EXPECT_EQ(testing::read_text(outer.get()), from);
-  testing::write_text(inner.get(), "to the app");
-  EXPECT_EQ(testing::read_text(app_side.get()), "to the app");
-  testing::write_text(app_side.get(), "from the app");
-  EXPECT_EQ(testing::read_text(inner.get()), "from the app");
-  testing::write_text(outer.get(), "to the client");
-  EXPECT_EQ(client.answer(), "to the client");
-  EXPECT_EQ(counted("inner_bound"), 1u);
-  EXPECT_EQ(counted("inbound_captured"), 1u);
-}
-
-TEST_F(CaptureV6Test, ClosedPodWithoutListenersRefusesBothWaysAtOnce) {
-  const Fd server = listen_in(bed_->out(), "[fd99::1]:80");
-  const Fd app = listen_in(bed_->pod(), "[::]:8080");
-  listeners_ = Listeners{};
-  EXPECT_EQ(client_in_pod("[fd99::1]:80").answer(), strerror(ECONNREFUSED));
-  EXPECT_EQ(client_outside(*bed_, "[fd99::2]:8080").answer(), strerror(ECONNREFUSED));
-  EXPECT_FALSE(testing::comes_in_time(server.get(), 0));
-  EXPECT_FALSE(testing::comes_in_time(app.get(), 0));
-}
-
-TEST_F(CaptureV6Test, OpenPodWithoutListenersPassesBothWays) {
-  add(true);
-  const Fd server = listen_in(bed_->out(), "[fd99::1]:80");
-  const Fd app = listen_in(bed_->pod(), "[::]:8080");
-  listeners_ = Listeners{};
-  Child outbound = client_in_pod("[fd99::1]:80");
-  Child inbound = client_outside(*bed_, "[fd99::2]:8080");
-  const Fd at_server = testing::accept_from(server.get());
-  const Fd at_app = testing::accept_from(app.get());
-  ASSERT_TRUE(at_server);
-  ASSERT_TRUE(at_app);
-  testing::write_text(at_server.get(), "direct");
-  testing::write_text(at_app.get(), "direct");
-  EXPECT_EQ(outbound.answer(), "direct");
-  EXPECT_EQ(inbound.answer(), "direct");
 }
 
 // A pod of one family has no way out by the other: not even where the kernel would find one.
