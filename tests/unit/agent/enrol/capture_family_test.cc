@@ -18,8 +18,8 @@ struct Family {
   std::string other_on;  // how it is given to lo
   std::string any;
   std::string loopback;
-  int inbound;
-  int outbound;
+  weft_listener inbound;
+  weft_listener outbound;
 };
 
 const Family kV4{"V4",
