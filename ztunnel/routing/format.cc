@@ -143,6 +143,11 @@ std::string Format::value(const Operator& what, const http::RequestHead& request
   return std::string(plain);
 }
 
+bool Format::is_text() const {
+  return std::ranges::all_of(
+      pieces_, [](const auto& piece) { return std::holds_alternative<std::string>(piece); });
+}
+
 std::string Format::of(const http::RequestHead& request, const http::ResponseHead* response,
                        const Facts& facts) const {
   std::string made;

@@ -71,6 +71,11 @@ Result<HeaderChanges> HeaderChanges::compile(const weft::route::HeaderChanges& c
   return made;
 }
 
+bool HeaderChanges::says_facts() const {
+  const auto says = [](const Value& one) { return !one.format.is_text(); };
+  return std::ranges::any_of(set_, says) || std::ranges::any_of(add_, says);
+}
+
 void HeaderChanges::apply(http::RequestHead& request, const Facts& facts) const {
   for (const std::string& name : remove_) request.fields.remove(name);
   const auto change = [&](const Value& one, bool add) {

@@ -31,6 +31,7 @@ struct Facts {
 class Format {
  public:
   static Format compile(std::string_view text);
+  bool is_text() const;
   // What is not known is empty.
   std::string of(const http::RequestHead& request, const http::ResponseHead* response,
                  const Facts& facts) const;
@@ -57,6 +58,7 @@ class HeaderChanges {
   static Result<HeaderChanges> compile(const weft::route::HeaderChanges& config);
 
   bool empty() const { return set_.empty() && add_.empty() && remove_.empty(); }
+  bool says_facts() const;  // whether any value is more than a text
   // "host" and ":authority" change the authority.
   void apply(http::RequestHead& request, const Facts& facts) const;
   void apply(http::ResponseHead& response, const http::RequestHead& request,

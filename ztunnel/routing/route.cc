@@ -68,8 +68,12 @@ Result<Route> Route::compile(const weft::route::HttpRoute& config) {
     Weighted weighted;
     TRY(put(compile_weighted(one, sum), "destination " + one.destination().hostname(), weighted));
     sum = weighted.up_to;
+    made.says_facts = made.says_facts || weighted.request_headers.says_facts() ||
+                      weighted.response_headers.says_facts();
     made.destinations.push_back(std::move(weighted));
   }
+  made.says_facts =
+      made.says_facts || made.request_headers.says_facts() || made.response_headers.says_facts();
   return made;
 }
 

@@ -33,6 +33,7 @@ struct Route {
   HeaderChanges response_headers;
   std::optional<Cors> cors;
   std::vector<Weighted> destinations;
+  bool says_facts = false;  // a header's value is a format: Facts are wanted
 
   // kInvalid names the field.
   static Result<Route> compile(const weft::route::HttpRoute& config);

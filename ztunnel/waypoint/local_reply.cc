@@ -58,9 +58,10 @@ Task<void> reply(runtime::Loop& loop, http::ServerExchange& exchange, LocalReply
   if (exchange.has_responded()) co_return exchange.abort();
   http::ResponseHead head;
   if (with.overloaded) head.fields.add("x-envoy-overloaded", "true");
-  if (is_grpc(exchange.request())) {
+  if (with.grpc_status || is_grpc(exchange.request())) {
     head.fields.add("content-type", "application/grpc");
-    head.fields.add("grpc-status", std::to_string(grpc_status_of(with.status)));
+    head.fields.add("grpc-status",
+                    std::to_string(with.grpc_status.value_or(grpc_status_of(with.status))));
     if (!with.body.empty()) head.fields.add("grpc-message", percent_encoded(with.body));
     static_cast<void>(co_await exchange.respond(std::move(head), true));
     co_return;

@@ -3,6 +3,7 @@
 #include "ztunnel/http/exchange.h"
 #include "ztunnel/runtime/loop.h"
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -12,8 +13,9 @@ namespace weft::waypoint {
 // as Envoy maps it.
 struct LocalReply {
   int status = 503;
-  std::string body;         // text/plain; a gRPC client gets it as grpc-message
-  bool overloaded = false;  // x-envoy-overloaded
+  std::string body;                // text/plain; a gRPC client gets it as grpc-message
+  bool overloaded = false;         // x-envoy-overloaded
+  std::optional<int> grpc_status;  // instead of the one that `status` maps to
 };
 
 // Nothing where the exchange has been answered already: it is reset instead.

@@ -4,6 +4,7 @@
 #include "ztunnel/http/http1_accept.h"
 #include "ztunnel/runtime/loop.h"
 #include "ztunnel/runtime/stream.h"
+#include "ztunnel/waypoint/body_pump.h"
 #include "ztunnel/waypoint/config.h"
 #include "ztunnel/waypoint/report.h"
 #include "ztunnel/waypoint/request_ids.h"
@@ -34,6 +35,7 @@ class Proxy {
 
  private:
   friend class Request;
+  friend class Forwarding;
   runtime::Task<void> serve_http1(std::unique_ptr<runtime::ByteStream> stream,
                                   const Arrival& arrival);
   runtime::Task<void> serve_http2(std::unique_ptr<runtime::ByteStream> stream,
@@ -47,8 +49,10 @@ class Proxy {
   Upstreams& upstreams_;
   Reporter* reporter_;
   RequestIds request_ids_;
-  std::minstd_rand dice_{std::random_device{}()};
-  std::unordered_set<runtime::ByteStream*> opening_;  // have not said anything yet
+  std::mt19937_64 dice_{std::random_device{}()};
+  KeptBudget kept_;
+  std::shared_ptr<size_t> mirrors_ = std::make_shared<size_t>(0);  // under way
+  std::unordered_set<runtime::ByteStream*> opening_;               // have not said anything yet
   std::unordered_set<http::Http1Server*> http1_;
   std::unordered_set<http::Http2Server*> http2_;
   bool draining_ = false;

@@ -4,11 +4,13 @@
 #include "ztunnel/base/ip.h"
 #include "ztunnel/base/spiffe_id.h"
 #include "ztunnel/http/exchange.h"
+#include "ztunnel/routing/hash_key.h"
 #include "ztunnel/runtime/loop.h"
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,11 +48,20 @@ struct Failure {
   bool overflow = false;  // x-envoy-overloaded
 };
 
+// What a consistent hash is made of. The key is made when a policy first asks for one, and is the
+// same for all tries.
+struct Affinity {
+  const http::RequestHead& request;
+  IpAddress client;
+  std::optional<routing::HashKey> key;
+  uint64_t dice = 0;  // of a new cookie's value
+};
+
 // What balancing may look at.
 struct Chooser {
-  uint64_t hash = 0;  // of what the policy hashes on
-  bool has_hash = false;
+  Affinity* affinity = nullptr;                     // null: there is nothing to hash
   const std::vector<std::string>* avoid = nullptr;  // endpoints that were tried: "ip:port"
+  bool other_localities = false;                    // avoid theirs, too
   bool upgrade = false;      // a WebSocket: HTTP/1.1 is all that every server knows it in
   SocketAddress original{};  // PASSTHROUGH: where the client wanted to go
 };
