@@ -48,11 +48,6 @@ struct Announcement {
   }
 };
 
-Resource removal_of(const Resource& resource) {
-  return {
-      .type = resource.type, .name = resource.name, .version = {}, .bytes = {}, .removed = true};
-}
-
 // Puts one resource in its table; says what changed.
 void settle(Resources& table, const std::string& name, std::optional<Resource> now,
             std::vector<Resource>& changed, std::vector<Resource>& removed) {
@@ -129,7 +124,7 @@ void Compiler::Impl::take_in(const source::Change& change, bool is_first, Touche
   }
   if (before != present.end()) {
     touched.add(*before->second, store, config);
-    waypoint_routes.take_out(*before->second, config);
+    waypoint_routes.touch(*before->second, config);
   }
   store.put(change.key, change.object);
   notices.erase(change.key);
@@ -140,7 +135,7 @@ void Compiler::Impl::take_in(const source::Change& change, bool is_first, Touche
   const bool says_more = change.key.kind == "ServiceEntry" || change.key.kind == "ConfigMap";
   if (!is_first || says_more) touched.add(*change.object, store, config);
   present[change.key] = change.object;
-  waypoint_routes.take_in(*change.object, config);
+  waypoint_routes.touch(*change.object, config);
   std::vector<std::string> about = notices_about(*change.object, config);
   if (!about.empty()) notices[change.key] = std::move(about);
 }
@@ -231,7 +226,7 @@ void Compiler::Impl::compile_workloads(const Touched& touched, Announcement& out
 void Compiler::Impl::compile_routes(const Touched& touched, Announcement& out) {
   for (const Name& service : touched.services) waypoint_routes.touch(service);
   if (touched.mesh) waypoint_routes.touch_everything();
-  l7::WaypointRoutes::Changes changes = waypoint_routes.compile(store, config);
+  l7::Changes changes = waypoint_routes.compile(store, config);
   out.routes = std::move(changes.set);
   out.removed_routes = std::move(changes.removed);
 }
@@ -276,6 +271,7 @@ void Compiler::Impl::compile_policies(const Touched& touched, Announcement& out)
 
 Compiler::Compiler(MeshConfig config) : impl_(std::make_unique<Impl>()) {
   impl_->given = config;
+  impl_->store.cluster_domain = config.cluster_domain;
   impl_->config = std::move(config);
 }
 
@@ -298,9 +294,9 @@ std::vector<Resource> Compiler::apply(const std::vector<source::Change>& changes
 
 std::vector<Resource> Compiler::all() const {
   std::vector<Resource> resources;
-  const std::initializer_list<const Resources*> tables = {&impl_->authorizations, &impl_->services,
-                                                          &impl_->workloads,
-                                                          &impl_->waypoint_routes.resources()};
+  const std::initializer_list<const Resources*> tables = {
+      &impl_->authorizations, &impl_->services, &impl_->workloads,
+      &impl_->waypoint_routes.policies(), &impl_->waypoint_routes.resources()};
   for (const Resources* table : tables) {
     for (const auto& [name, resource] : *table) resources.push_back(resource);
   }

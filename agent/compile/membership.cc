@@ -1,6 +1,7 @@
 #include "agent/compile/membership.h"
 
 #include "agent/compile/authorization_policy.h"
+#include "agent/compile/l7/destination_rules.h"
 #include "agent/compile/peer_authentication.h"
 #include "agent/compile/service.h"
 #include "agent/compile/service_entry.h"
@@ -60,6 +61,13 @@ Memberships services_of(const crd::networking::WorkloadEntry& entry, const Store
   });
   join_entries(ns, labels, entry.spec().ports(), store, config, services);
   return services;
+}
+
+std::vector<std::string> subsets_of(const Labels& labels, const Memberships& services,
+                                    const Store& store, const MeshConfig& config) {
+  std::vector<std::string> keys;
+  for (const auto& [key, ports] : services) keys.push_back(key);
+  return l7::subsets_of(labels, keys, store, config);
 }
 
 std::vector<std::string> policies_over(const std::string& ns, const Labels& labels,

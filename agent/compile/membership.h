@@ -21,6 +21,10 @@ Memberships services_of(const crd::core::Pod& pod, const Store& store, const Mes
 Memberships services_of(const crd::networking::WorkloadEntry& entry, const Store& store,
                         const MeshConfig& config);
 
+// The subsets of these services that a workload with these labels is of.
+std::vector<std::string> subsets_of(const Labels& labels, const Memberships& services,
+                                    const Store& store, const MeshConfig& config);
+
 // Keys of the policies that select a workload with these labels; sorted.
 std::vector<std::string> policies_over(const std::string& ns, const Labels& labels,
                                        const Store& store, const MeshConfig& config);

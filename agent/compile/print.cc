@@ -29,30 +29,25 @@ Result<objects::Tree> read_as(const Resource& resource) {
 Result<objects::Tree> read_back(const Resource& resource) {
   if (resource.type == kAddressType) return read_as<istio::workload::Address>(resource);
   if (resource.type == l7::kRoutesType) return read_as<weft::route::Routes>(resource);
+  if (resource.type == l7::kPolicyType) return read_as<weft::route::Policy>(resource);
   return read_as<istio::security::Authorization>(resource);
 }
 
-objects::Tree* member_of(objects::Tree* tree, std::string_view name) {
-  if (tree == nullptr) return nullptr;
-  for (objects::Tree::Member& member : tree->members) {
-    if (member.name == name) return &member.value;
-  }
-  return nullptr;
-}
-
 // protobuf writes a map in the order of a hash that differs from run to run.
-void sort_services(objects::Tree& address) {
-  objects::Tree* services = member_of(member_of(&address, "workload"), "services");
-  if (services == nullptr) return;
-  std::sort(services->members.begin(), services->members.end(),
-            [](const objects::Tree::Member& left, const objects::Tree::Member& right) {
-              return left.name < right.name;
-            });
+void sort_maps(objects::Tree& tree) {
+  for (objects::Tree::Member& member : tree.members) {
+    const bool is_map = member.name == "services" || member.name == "ports" || member.name == "to";
+    if (is_map) {
+      std::ranges::sort(member.value.members, {}, &objects::Tree::Member::name);
+    }
+    sort_maps(member.value);
+  }
+  for (objects::Tree& item : tree.items) sort_maps(item);
 }
 
 Result<objects::Tree> to_tree(const Resource& resource) {
   objects::Tree body = TRY(read_back(resource));
-  sort_services(body);
+  sort_maps(body);
   objects::Tree tree = objects::Tree::map();
   tree.add("type", objects::Tree::of(resource.type));
   tree.add("name", objects::Tree::of(resource.name));

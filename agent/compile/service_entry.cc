@@ -1,5 +1,6 @@
 #include "agent/compile/service_entry.h"
 
+#include "agent/compile/membership.h"
 #include "agent/compile/service.h"
 #include "agent/compile/workload_entry.h"
 
@@ -163,6 +164,7 @@ std::vector<model::Workload> compile_endpoints(const ServiceEntry& entry, const 
       if (owner_of(meta.namespace_(), host, store, config).entry != &entry) continue;
       workload->services[meta.namespace_() + "/" + host] = ports_on(entry, spec.ports());
     }
+    workload->subsets = subsets_of(spec.labels(), workload->services, store, config);
     if (!workload->services.empty()) workloads.push_back(std::move(*workload));
   };
   const std::vector<std::string> hosts = hosts_of(entry);

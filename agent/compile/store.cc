@@ -1,5 +1,7 @@
 #include "agent/compile/store.h"
 
+#include "agent/compile/l7/hosts.h"
+#include "agent/compile/l7/virtual_services.h"
 #include "agent/compile/service_entry.h"
 #include "agent/objects/mesh_config.h"
 
@@ -67,6 +69,22 @@ void Store::index_selector(const objects::Key& key) {
   }
 }
 
+void Store::index_rule(const objects::Key& key) {
+  if (key.kind == "VirtualService") {
+    const auto* object = virtual_services.find(key.ns, key.name);
+    virtual_services_by_host.put(
+        key.ns, key.name,
+        object == nullptr ? std::set<std::string>() : l7::mesh_hosts_of(*object, cluster_domain));
+  } else if (key.kind == "DestinationRule") {
+    const auto* object = destination_rules.find(key.ns, key.name);
+    std::set<std::string> hosts;
+    if (object != nullptr) {
+      hosts.insert(l7::full_host(object->spec().host(), key.ns, cluster_domain));
+    }
+    destination_rules_by_host.put(key.ns, key.name, hosts);
+  }
+}
+
 void Store::put(const objects::Key& key, const std::shared_ptr<const objects::Object>& object) {
   if (key.kind == "ConfigMap" && !objects::is_mesh_config_map(key.name)) return;
   if (key.kind == "ServiceEntry") {
@@ -85,6 +103,7 @@ void Store::put(const objects::Key& key, const std::shared_ptr<const objects::Ob
       put_into(policies, "AuthorizationPolicy", key, object) ||
       put_into(peers, "PeerAuthentication", key, object);
   index_selector(key);
+  index_rule(key);
 }
 
 }  // namespace weft::compile

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "agent/compile/l7/host_index.h"
 #include "agent/compile/selector_index.h"
 #include "agent/objects/object.h"
 #include "proto/crd/core.pb.h"
@@ -75,6 +76,9 @@ struct Store {
   Table<crd::networking::DestinationRule> destination_rules;
   Table<crd::security::AuthorizationPolicy> policies;
   Table<crd::security::PeerAuthentication> peers;
+  l7::HostIndex virtual_services_by_host;  // those for the mesh, by whole host names
+  l7::HostIndex destination_rules_by_host;
+  std::string cluster_domain = "cluster.local";  // set before the first put()
   SelectorIndex services_by_label;
   SelectorIndex policies_by_label;
 
@@ -84,6 +88,7 @@ struct Store {
  private:
   void index_hosts(const objects::Key& key, bool add);
   void index_selector(const objects::Key& key);
+  void index_rule(const objects::Key& key);
 };
 
 }  // namespace weft::compile

@@ -2,6 +2,7 @@
 
 #include "agent/compile/authorization_policy.h"
 #include "agent/compile/endpoint_slice.h"
+#include "agent/compile/l7/hosts.h"
 #include "agent/compile/membership.h"
 #include "agent/compile/outbound_policy.h"
 #include "agent/compile/service.h"
@@ -117,6 +118,25 @@ void add_hosts_in(const std::string& ns, const Store& store, const MeshConfig& c
   }
 }
 
+// Workloads of the services that the rule has subsets of.
+void add_destination_rule(const crd::networking::DestinationRule& rule, const Store& store,
+                          const MeshConfig& config, Touched& touched) {
+  if (rule.spec().subsets().empty()) return;
+  const std::string pattern =
+      l7::full_host(rule.spec().host(), rule.metadata().namespace_(), config.cluster_domain);
+  for (const auto& [ns, services] : store.services.all()) {
+    for (const auto& [name, service] : services) {
+      if (!l7::host_matches(pattern, hostname_of(*service, config))) continue;
+      add_workloads(ns, store, touched,
+                    [&](const Labels& labels) { return has_endpoint(*service, labels); });
+    }
+  }
+  for (const auto& [host, namespaces] : store.namespaces_by_host) {
+    if (!l7::host_matches(pattern, host)) continue;
+    for (const std::string& ns : namespaces) add_rivals(ns, host, store, touched);
+  }
+}
+
 void add_service_entry(const ServiceEntry& entry, const Store& store, Touched& touched) {
   const std::string& ns = entry.metadata().namespace_();
   touched.vips = true;
@@ -175,6 +195,8 @@ void Touched::add(const objects::Object& object, const Store& store, const MeshC
     add_node(key.name, store, *this);
   } else if (const auto* sidecar = object.as<crd::networking::Sidecar>()) {
     add_sidecar(*sidecar, store, config, *this);
+  } else if (const auto* rule = object.as<crd::networking::DestinationRule>()) {
+    add_destination_rule(*rule, store, config, *this);
   } else if (object.as<crd::core::ConfigMap>() != nullptr) {
     mesh |= is_mesh_config(config, key);
   }

@@ -194,6 +194,11 @@ Resource to_resource(const char* type, std::string name, const google::protobuf:
   return resource;
 }
 
+Resource removal_of(const Resource& resource) {
+  return {
+      .type = resource.type, .name = resource.name, .version = {}, .bytes = {}, .removed = true};
+}
+
 Resource to_resource(const model::Workload& workload) {
   workload_api::Address address;
   workload_api::Workload& message = *address.mutable_workload();
@@ -234,6 +239,7 @@ Resource to_resource(const model::Workload& workload) {
   message.set_registry_only(workload.registry_only);
   message.set_pod_hostname(workload.pod_hostname);
   message.set_pod_subdomain(workload.pod_subdomain);
+  for (const std::string& subset : workload.subsets) message.add_subsets(subset);
   return to_resource(kAddressType, workload.uid, address);
 }
 

@@ -21,4 +21,6 @@ Resource to_resource(const model::Policy& policy);
 // What is made as a message from the start.
 Resource to_resource(const char* type, std::string name, const google::protobuf::Message& message);
 
+Resource removal_of(const Resource& resource);
+
 }  // namespace weft::compile

@@ -156,6 +156,7 @@ std::optional<model::Workload> compile_workload(const core::Pod& pod, const Stor
   workload.pod_subdomain = pod.spec().subdomain();
   workload.registry_only = is_registry_only(workload.ns, meta.labels(), store, config);
   workload.services = services_of(pod, store, config);
+  workload.subsets = subsets_of(meta.labels(), workload.services, store, config);
   workload.policies = policies_over(workload.ns, meta.labels(), store, config);
   return workload;
 }

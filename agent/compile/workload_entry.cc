@@ -68,6 +68,7 @@ std::optional<model::Workload> compile_workload_entry(const WorkloadEntry& entry
   workload->healthy = is_healthy(entry);
   workload->hbone = speaks_hbone(entry);
   workload->services = services_of(entry, store, config);
+  workload->subsets = subsets_of(labels_of(entry), workload->services, store, config);
   workload->policies = policies_over(workload->ns, labels_of(entry), store, config);
   return workload;
 }

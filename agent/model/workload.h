@@ -61,6 +61,7 @@ struct Workload {
   std::string pod_hostname;   // of the pod's spec: its own name below a headless Service
   std::string pod_subdomain;  // of that name
   std::map<std::string, std::vector<PortPair>> services;  // by Service::key()
+  std::vector<std::string> subsets;  // of its services: "<namespace>/<hostname>/<subset>"; sorted
   std::vector<std::string> policies;                      // keys of those that select it; sorted
 };
 

@@ -104,6 +104,7 @@ Cluster::Cluster(const std::vector<ObjectPtr>& objects, const std::set<objects::
       objects_(objects),
       keys_(unread),
       namespaces_(kAlwaysThere.begin(), kAlwaysThere.end()) {
+  store_.cluster_domain = config_.cluster_domain;
   namespaces_.insert(config_.root_namespace);
   for (const objects::Key& key : unread) {
     if (makes_pods(key.kind)) with_unread_pods_.insert(key.ns);

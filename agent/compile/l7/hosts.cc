@@ -5,7 +5,7 @@
 namespace weft::l7 {
 
 std::string full_host(std::string_view host, const std::string& ns,
-                      const compile::MeshConfig& config) {
+                      const std::string& cluster_domain) {
   if (host.ends_with('.')) host.remove_suffix(1);
   std::string lower(host);
   for (char& c : lower) {
@@ -14,7 +14,7 @@ std::string full_host(std::string_view host, const std::string& ns,
   if (lower.empty() || lower == "*" || lower.contains('.') || IpAddress::parse(lower)) {
     return lower;
   }
-  return lower + "." + ns + ".svc." + config.cluster_domain;
+  return lower + "." + ns + ".svc." + cluster_domain;
 }
 
 bool is_wildcard(std::string_view host) { return host.starts_with('*'); }

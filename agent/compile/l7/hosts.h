@@ -1,7 +1,5 @@
 #pragma once
 
-#include "agent/compile/compiler.h"
-
 #include <string>
 #include <string_view>
 
@@ -10,7 +8,7 @@ namespace weft::l7 {
 // A host name as a rule of namespace `ns` means it, in lower case: a name without a dot is a
 // Service of that namespace; "*" and whatever has a dot stay as they are.
 std::string full_host(std::string_view host, const std::string& ns,
-                      const compile::MeshConfig& config);
+                      const std::string& cluster_domain);
 
 bool is_wildcard(std::string_view host);  // "*" or "*.example.com"
 // Whether the pattern, a host or a wildcard, means this host.

@@ -12,7 +12,10 @@ weft::route::Destination Resolver::resolve(const std::string& host, const std::s
   backends_.insert(backend->name());
   destination.set_namespace_(backend->ns);
   destination.set_hostname(backend->hostname);
-  destination.set_subset(subset);
+  if (!subset.empty()) {
+    const auto rule = rule_for(backend->name(), asker_, store_, config_);
+    destination.set_subset(rule ? subset_key(subset, rule->ns, backend->name(), config_) : subset);
+  }
   if (port == 0) port = backend->ports.size() == 1 ? backend->ports.front().number : asked_port;
   destination.set_port(port);
   return destination;

@@ -1,10 +1,12 @@
 #pragma once
 
 #include "agent/compile/l7/backend.h"
+#include "agent/compile/l7/destination_rules.h"
 
 #include <cstdint>
 #include <set>
 #include <string>
+#include <utility>
 
 namespace weft::l7 {
 
@@ -12,8 +14,9 @@ namespace weft::l7 {
 // made with it have to be made again when one of those changes.
 class Resolver {
  public:
-  Resolver(const compile::Store& store, const compile::MeshConfig& config)
-      : store_(store), config_(config) {}
+  // For routes of a waypoint.
+  Resolver(const compile::Store& store, const compile::MeshConfig& config, Asker asker)
+      : store_(store), config_(config), asker_(std::move(asker)) {}
 
   // Of a rule in force in namespace `ns`, `host` being whole. Without a port: the service's only
   // one, else the one that the client asked for. No such host: a Destination without one.
@@ -31,6 +34,7 @@ class Resolver {
  private:
   const compile::Store& store_;
   const compile::MeshConfig& config_;
+  Asker asker_;
   std::set<std::string> hosts_;
   std::set<Name> backends_;
   std::set<objects::Key> objects_;

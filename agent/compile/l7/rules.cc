@@ -12,7 +12,7 @@ using crd::networking::VirtualService;
 
 Rule with_whole_hosts(Rule rule, const std::string& ns, const compile::MeshConfig& config) {
   const auto complete = [&](Destination& destination) {
-    destination.set_host(full_host(destination.host(), ns, config));
+    destination.set_host(full_host(destination.host(), ns, config.cluster_domain));
   };
   for (auto& route : *rule.mutable_route()) complete(*route.mutable_destination());
   if (rule.has_mirror()) complete(*rule.mutable_mirror());

@@ -34,12 +34,12 @@ void add_default_route(const Backend& service, const Backend::Port& port, wire::
 }  // namespace
 
 wire::Routes compile_routes(const Backend& service, const compile::WaypointName& waypoint,
-                            const HostIndex& virtual_services, Resolver& resolver) {
+                            Resolver& resolver) {
   wire::Routes routes;
   routes.set_namespace_(service.ns);
   routes.set_hostname(service.hostname);
-  const VirtualServices objects = virtual_services_for(service, waypoint, virtual_services,
-                                                       resolver.store(), resolver.config());
+  const VirtualServices objects =
+      virtual_services_for(service, waypoint, resolver.store(), resolver.config());
   for (const Backend::Port& port : service.ports) {
     wire::Port& out = *routes.add_ports();
     out.set_port(port.number);

@@ -31,9 +31,9 @@ struct Rules {
       auto& weighted = *route.mutable_forward()->add_destinations();
       weighted.set_weight(destinations.size() > 1 ? static_cast<uint32_t>(to.weight()) : 1);
       const auto& name = to.destination();
-      *weighted.mutable_destination() =
-          resolver.resolve(full_host(name.host(), meta.namespace_(), resolver.config()),
-                           name.subset(), name.port().number(), meta.namespace_(), port);
+      *weighted.mutable_destination() = resolver.resolve(
+          full_host(name.host(), meta.namespace_(), resolver.config().cluster_domain),
+          name.subset(), name.port().number(), meta.namespace_(), port);
     }
     return route;
   }
@@ -52,7 +52,7 @@ void add_tls(const Rules& rules) {
     for (const TlsMatch& match : rule.match()) {
       if (!can_match(match, rules.port) || match.snihosts_size() != 1) continue;
       const std::string sni = full_host(match.snihosts(0), rules.object.metadata().namespace_(),
-                                        rules.resolver.config());
+                                        rules.resolver.config().cluster_domain);
       if (sni != rules.service.hostname) continue;
       wire::TcpRoute& route = rules.add(rule.route());
       if (match.destinationsubnets().empty()) break;

@@ -24,14 +24,14 @@ bool is_seen(const VirtualService& object, const std::string& viewer,
 
 bool names(const VirtualService& object, const std::string& pattern,
            const compile::MeshConfig& config) {
-  return mesh_hosts_of(object, config).contains(pattern);
+  return mesh_hosts_of(object, config.cluster_domain).contains(pattern);
 }
 
 // How exactly it names the host: its pattern.
 std::string pattern_in(const VirtualService& object, const std::string& host,
                        const compile::MeshConfig& config) {
   std::string best;
-  for (const std::string& pattern : mesh_hosts_of(object, config)) {
+  for (const std::string& pattern : mesh_hosts_of(object, config.cluster_domain)) {
     if (!host_matches(pattern, host)) continue;
     if (best.empty() || is_more_specific(pattern, best)) best = pattern;
   }
@@ -41,22 +41,22 @@ std::string pattern_in(const VirtualService& object, const std::string& host,
 }  // namespace
 
 std::set<std::string> mesh_hosts_of(const VirtualService& object,
-                                    const compile::MeshConfig& config) {
+                                    const std::string& cluster_domain) {
   std::set<std::string> hosts;
   if (!is_for_mesh(object.spec().gateways())) return hosts;
   for (const std::string& host : object.spec().hosts()) {
-    hosts.insert(full_host(host, object.metadata().namespace_(), config));
+    hosts.insert(full_host(host, object.metadata().namespace_(), cluster_domain));
   }
   return hosts;
 }
 
 VirtualServices virtual_services_for(const Backend& service, const compile::WaypointName& waypoint,
-                                     const HostIndex& index, const compile::Store& store,
+                                     const compile::Store& store,
                                      const compile::MeshConfig& config) {
   VirtualServices found;
   std::string best;
   for (const std::string& ns : std::set<std::string>{service.ns, waypoint.ns}) {
-    for (const std::string& name : index.matching(ns, service.hostname)) {
+    for (const std::string& name : store.virtual_services_by_host.matching(ns, service.hostname)) {
       const VirtualService* object = store.virtual_services.find(ns, name);
       if (object == nullptr || !is_seen(*object, waypoint.ns, config)) continue;
       found.push_back(object);

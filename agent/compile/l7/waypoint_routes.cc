@@ -4,13 +4,13 @@
 #include "agent/compile/l7/virtual_services.h"
 #include "agent/compile/wire.h"
 
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
 namespace weft::l7 {
 
 namespace {
-
-std::string resource_name(const compile::WaypointName& waypoint, const Name& name) {
-  return waypoint.to_string() + "/" + name.first + "/" + name.second;
-}
 
 template <class Map, class Key>
 void erase_from(Map& map, const Key& key, const Name& name) {
@@ -22,23 +22,21 @@ void erase_from(Map& map, const Key& key, const Name& name) {
 
 }  // namespace
 
-void WaypointRoutes::take_out(const objects::Object& before, const compile::MeshConfig& config) {
-  const auto* routes = before.as<crd::networking::VirtualService>();
-  if (routes == nullptr) return;
-  const objects::Key key = before.key();
-  touch_hosts(mesh_hosts_of(*routes, config));
-  touch_dependents(key);
-  virtual_services_.erase(key.ns, key.name);
+void WaypointRoutes::touch(const objects::Object& object, const compile::MeshConfig& config) {
+  if (const auto* routes = object.as<crd::networking::VirtualService>()) {
+    touch_hosts(mesh_hosts_of(*routes, config.cluster_domain));
+    touch_dependents(object.key());
+  } else if (const auto* rule = object.as<crd::networking::DestinationRule>()) {
+    touch_rule(full_host(rule->spec().host(), object.key().ns, config.cluster_domain));
+  }
 }
 
-void WaypointRoutes::take_in(const objects::Object& now, const compile::MeshConfig& config) {
-  const auto* routes = now.as<crd::networking::VirtualService>();
-  if (routes == nullptr) return;
-  const objects::Key key = now.key();
-  const std::set<std::string> hosts = mesh_hosts_of(*routes, config);
-  touch_hosts(hosts);
-  touch_dependents(key);
-  virtual_services_.put(key.ns, key.name, hosts);
+// A rule says how hosts are reached, and whose subsets are meant where routes name one.
+void WaypointRoutes::touch_rule(const std::string& pattern) {
+  policies_.touch_hosts(pattern);
+  for (const auto& [host, users] : by_host_) {
+    if (host_matches(pattern, host)) dirty_.insert(users.begin(), users.end());
+  }
 }
 
 void WaypointRoutes::touch_dependents(const objects::Key& object) {
@@ -66,32 +64,35 @@ void WaypointRoutes::touch(const Name& service) {
 }
 
 void WaypointRoutes::touch_everything() {
+  policies_.touch_everything();
   for (const auto& [name, served] : served_) dirty_.insert(name);
 }
 
-void WaypointRoutes::forget(const Name& name, Changes& changes) {
+void WaypointRoutes::forget(const Name& name) {
   const auto before = served_.find(name);
   if (before == served_.end()) return;
   const Served& served = before->second;
   for (const std::string& host : served.hosts) erase_from(by_host_, host, name);
   for (const objects::Key& object : served.objects) erase_from(by_object_, object, name);
   erase_from(served_by_host_, name.second, name);
-  const auto resource = routes_.find(served.resource);
-  if (resource != routes_.end()) {
-    changes.removed.push_back({.type = kRoutesType,
-                               .name = served.resource,
-                               .version = {},
-                               .bytes = {},
-                               .removed = true});
-    routes_.erase(resource);
-  }
+  policies_.release(served.waypoint, served.destinations);
   served_.erase(before);
+}
+
+void WaypointRoutes::remove(const Name& name, Changes& changes) {
+  const auto before = served_.find(name);
+  if (before == served_.end()) return;
+  const auto resource = routes_.find(before->second.resource);
+  changes.removed.push_back(compile::removal_of(resource->second));
+  routes_.erase(resource);
+  forget(name);
 }
 
 void WaypointRoutes::remember(const Name& name, Served served) {
   for (const std::string& host : served.hosts) by_host_[host].insert(name);
   for (const objects::Key& object : served.objects) by_object_[object].insert(name);
   served_by_host_[name.second].insert(name);
+  policies_.use(served.waypoint, served.destinations);
   served_[name] = std::move(served);
 }
 
@@ -99,34 +100,36 @@ void WaypointRoutes::compile_service(const Name& name, const compile::Store& sto
                                      const compile::MeshConfig& config, Changes& changes) {
   const auto service = backend_of(name, store, config);
   const auto waypoint = service ? waypoint_of(*service, store) : std::nullopt;
-  if (!waypoint) return forget(name, changes);
   const auto before = served_.find(name);
-  if (before != served_.end()) {
-    if (before->second.waypoint != *waypoint) {
-      forget(name, changes);
-    } else {
-      for (const std::string& host : before->second.hosts) erase_from(by_host_, host, name);
-      for (const auto& object : before->second.objects) erase_from(by_object_, object, name);
-    }
+  if (!waypoint || (before != served_.end() && before->second.waypoint != *waypoint)) {
+    remove(name, changes);
   }
-  Resolver resolver(store, config);
+  if (!waypoint) return;
+  Resolver resolver(store, config, {waypoint->ns, waypoint->name});
   const std::string resource = resource_name(*waypoint, name);
-  compile::Resource made = compile::to_resource(
-      kRoutesType, resource, compile_routes(*service, *waypoint, virtual_services_, resolver));
-  remember(name, {*waypoint, resource, resolver.hosts(), resolver.objects()});
+  compile::Resource made =
+      compile::to_resource(kRoutesType, resource, compile_routes(*service, *waypoint, resolver));
+  Served served{*waypoint, resource, resolver.hosts(), resolver.objects(), resolver.backends()};
+  served.destinations.insert(name);
+  forget(name);
+  remember(name, std::move(served));
   const auto old = routes_.find(resource);
   if (old != routes_.end() && old->second.version == made.version) return;
   routes_[resource] = made;
   changes.set.push_back(std::move(made));
 }
 
-WaypointRoutes::Changes WaypointRoutes::compile(const compile::Store& store,
-                                                const compile::MeshConfig& config) {
+Changes WaypointRoutes::compile(const compile::Store& store, const compile::MeshConfig& config) {
   Changes changes;
   for (const Name& name : std::exchange(dirty_, {})) {
     compile_service(name, store, config, changes);
   }
-  return changes;
+  // What it takes to reach a host comes before the routes to it, and goes after them.
+  Changes policies;
+  policies_.compile(store, config, policies);
+  std::ranges::move(changes.set, std::back_inserter(policies.set));
+  std::ranges::move(policies.removed, std::back_inserter(changes.removed));
+  return {std::move(policies.set), std::move(changes.removed)};
 }
 
 }  // namespace weft::l7

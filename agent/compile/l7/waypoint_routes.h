@@ -1,7 +1,7 @@
 #pragma once
 
-#include "agent/compile/l7/host_index.h"
 #include "agent/compile/l7/resolver.h"
+#include "agent/compile/l7/waypoint_policies.h"
 
 #include <map>
 #include <set>
@@ -12,24 +12,19 @@ namespace weft::l7 {
 
 constexpr const char* kRoutesType = "weft.route.Routes";
 
-// What waypoints are told, kept up to date: take_in() and touch() learn what has changed, compile()
-// makes again what depends on it and nothing else. Belongs to one thread.
+// What waypoints are told, kept up to date: touch() learns what has changed, compile() makes again
+// what depends on it and nothing else. Belongs to one thread.
 class WaypointRoutes {
  public:
-  // Around every change of the store: with the object as it was before, and as it is afterwards.
-  void take_out(const objects::Object& before, const compile::MeshConfig& config);
-  void take_in(const objects::Object& now, const compile::MeshConfig& config);
+  // An object of this kind is not what it was: with it as it was before, and as it is now.
+  void touch(const objects::Object& object, const compile::MeshConfig& config);
   // A service, or which waypoint it has, is not what it was; also of one that is gone.
   void touch(const Name& service);
   void touch_everything();
 
-  struct Changes {
-    std::vector<compile::Resource> set;
-    std::vector<compile::Resource> removed;
-  };
   Changes compile(const compile::Store& store, const compile::MeshConfig& config);
   const std::map<std::string, compile::Resource>& resources() const { return routes_; }
-  const HostIndex& virtual_services() const { return virtual_services_; }
+  const std::map<std::string, compile::Resource>& policies() const { return policies_.resources(); }
 
  private:
   // A service behind a waypoint, and what its routes were made of.
@@ -38,16 +33,19 @@ class WaypointRoutes {
     std::string resource;
     std::set<std::string> hosts;
     std::set<objects::Key> objects;
+    std::set<Name> destinations;
   };
 
   void touch_hosts(const std::set<std::string>& patterns);
+  void touch_rule(const std::string& pattern);
   void touch_dependents(const objects::Key& object);
-  void forget(const Name& name, Changes& changes);
+  void forget(const Name& name);
+  void remove(const Name& name, Changes& changes);
   void remember(const Name& name, Served served);
   void compile_service(const Name& name, const compile::Store& store,
                        const compile::MeshConfig& config, Changes& changes);
 
-  HostIndex virtual_services_;
+  WaypointPolicies policies_;
   std::map<Name, Served> served_;
   std::map<std::string, std::set<Name>> served_by_host_;
   std::map<std::string, std::set<Name>> by_host_;     // whose routes name the host
@@ -58,6 +56,6 @@ class WaypointRoutes {
 
 // The routes of one service behind the waypoint.
 weft::route::Routes compile_routes(const Backend& service, const compile::WaypointName& waypoint,
-                                   const HostIndex& virtual_services, Resolver& resolver);
+                                   Resolver& resolver);
 
 }  // namespace weft::l7

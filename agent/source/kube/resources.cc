@@ -88,8 +88,8 @@ std::vector<Resource> control_resources(const std::string& root_namespace) {
   all.push_back(crd(kNetworking, "workloadentries", "WorkloadEntry"));
   all.push_back(crd(kNetworking, "sidecars", "Sidecar"));
   all.push_back(noticed(kSecurity, "requestauthentications", "RequestAuthentication"));
-  all.push_back(noticed(kNetworking, "virtualservices", "VirtualService"));
-  all.push_back(noticed(kNetworking, "destinationrules", "DestinationRule"));
+  all.push_back(crd(kNetworking, "virtualservices", "VirtualService"));
+  all.push_back(crd(kNetworking, "destinationrules", "DestinationRule"));
   all.push_back(noticed(kNetworking, "gateways", "Gateway"));
   all.push_back(noticed(kNetworking, "envoyfilters", "EnvoyFilter"));
   all.push_back(noticed("telemetry.istio.io", "telemetries", "Telemetry"));

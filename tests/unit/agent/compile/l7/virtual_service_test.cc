@@ -136,9 +136,8 @@ TEST(HttpRoutes, DoWhatTheRuleSays) {
 
 TEST(Retries, HaveIstiosDefaults) {
   const std::string route = "route: [{destination: {host: web}}]";
-  const std::string known =
-      R"("on":["connect-failure","refused-stream","unavailable","cancelled",)"
-      R"("retriable-status-codes"])";
+  const std::string known = R"("on":["connect-failure","refused-stream","unavailable","cancelled",)"
+                            R"("retriable-status-codes"])";
   EXPECT_THAT(compiled_rule("{" + route + "}"),
               HasSubstr(R"("retry":{"attempts":2,)" + known +
                         R"(,"backoffBaseMs":25,"backoffMaxMs":250,"avoidPreviousHosts":true})"));
@@ -214,9 +213,8 @@ TEST(Destinations, OwnHeadersAreTheirs) {
       compiled_rule("{rewrite: {uri: /n}, route: [{destination: {host: web}, weight: 1, "
                     "headers: {response: {remove: [s]}, request: {set: {host: x.example}}}}"
                     ", {destination: {host: api}, weight: 1}]}"),
-      HasSubstr(
-          R"("responseHeaders":{"remove":["s"]},"rewrite":{"prefix":"/n","authority":)"
-          R"("x.example"}})"));
+      HasSubstr(R"("responseHeaders":{"remove":["s"]},"rewrite":{"prefix":"/n","authority":)"
+                R"("x.example"}})"));
 }
 
 std::string port_json(const std::string& ports, const std::string& rules) {
