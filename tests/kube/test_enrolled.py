@@ -47,7 +47,7 @@ class Enrolled(MeshSuite):
     def test_host_network_pod_is_left_alone_and_reaches_services(self):
         self.mesh.apply(pod("host", "kn1", hostNetwork=True, dnsPolicy="ClusterFirstWithHostNet"))
         self.mesh.wait_pods(NS, "app=host")
-        self.assertEqual(self.ask("host")[0], 200)
+        self.works("host")
         self.assertNotIn(CAPTURED, self.get("host")["metadata"].get("annotations", {}))
 
     def test_init_containers_are_in_the_mesh(self):
@@ -82,7 +82,7 @@ class Enrolled(MeshSuite):
     def test_a_container_restarts_in_place(self):
         self.mesh.apply([pod("again", "kn2", container(port=8080), container("other")), service("again", 80, 8080)])
         before = self.mesh.wait_captured(NS, "app=again")[0]
-        self.assertEqual(self.ask(url="http://again/")[0], 200)
+        self.works(url="http://again/")
         self.ask(url="http://again/exit")
 
         def restarted():
@@ -91,7 +91,7 @@ class Enrolled(MeshSuite):
             return main["restartCount"] == 1 and nodes.is_ready(now) and now
         now = eventually(restarted, what="a restart")
         self.assertEqual(now["status"]["podIP"], before["status"]["podIP"])
-        self.assertEqual(self.ask(url="http://again/")[0], 200)
+        self.works(url="http://again/")
 
     def test_a_pod_that_is_there_before_its_namespace_is_labelled(self):
         self.namespace("late", enrol=False)
@@ -106,7 +106,7 @@ class Enrolled(MeshSuite):
         self.mesh.kubectl("label", "namespace", "late", "istio.io/dataplane-mode-")
         eventually(lambda: all(CAPTURED not in one["metadata"].get("annotations", {})
                                for one in self.mesh.get("pods", "-n", "late")["items"]), what="pods out of the mesh")
-        self.assertEqual(self.ask(namespace="late")[0], 200)
+        self.works(namespace="late")
 
     def test_pods_that_are_gone_leave_nothing(self):
         self.mesh.apply(pod("gone", "kn2"))

@@ -24,6 +24,10 @@ class Smoke(unittest.TestCase):
     def order(self, client):
         return self.mesh.curl(client, "http://order-service/orders/5001")
 
+    def ordered(self, client):
+        status, body = self.order(client)
+        return body if status == 200 else None
+
     def roots(self):
         """What still holds the mesh's root, as kind/name."""
         found = self.mesh.kubectl("get", "secrets,configmaps", "-A", "-o", "name").split()
@@ -49,11 +53,11 @@ class Smoke(unittest.TestCase):
             self.place(name, node)
         mesh.rollout("deployment/user-service", "deployment/product-service", "deployment/order-service")
         mesh.wait_captured("default")
-        status, body = self.order("sleep")
-        self.assertEqual((status, json.loads(body)["product"]), (200, {"name": "Laptop"}))
+        body = eventually(lambda: self.ordered("sleep"), what="an order")
+        self.assertEqual(json.loads(body)["product"], {"name": "Laptop"})
         eventually(lambda: "sa/order-service" in mesh.access_log("kn2"), what="the call between nodes in the log")
 
-        self.assertEqual(self.order("visitor")[0], 200)
+        eventually(lambda: self.ordered("visitor"), what="an order of the visitor")
         mesh.policy("no-visitors", "default", action="DENY", selector={"matchLabels": {"app": "order-service"}},
                     rules=[{"from": [{"source": {"principals": ["cluster.local/ns/default/sa/visitor"]}}]}])
         eventually(lambda: self.order("visitor")[0] == 0, what="the visitor refused")

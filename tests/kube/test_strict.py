@@ -21,6 +21,10 @@ class Strict(MeshSuite):
             cls.mesh.kubectl("create", "serviceaccount", account, "-n", NS)
         cls.mesh.mutual_tls(NS, "STRICT")
 
+    def setUp(self):
+        eventually(lambda: self.ask("friend") == 200, what="an answer under STRICT")
+        eventually(lambda: self.ask("outside", "default") == 0, what="STRICT in force")
+
     def ask(self, client, namespace=NS, url=f"http://web.{NS}/"):
         return self.mesh.curl(client, url, "--max-time", "3", namespace=namespace)[0]
 

@@ -44,7 +44,8 @@ class Walkthrough(MeshSuite):
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as forward:
                 try:
                     self.assertIn("Forwarding", forward.stdout.readline())
-                    said = self.mesh.namespaces.run("curl", "-sS", "--max-time", "10", f"http://127.0.0.1:{port}{path}")
+                    said = eventually(lambda: self.mesh.namespaces.run(
+                        "curl", "-sS", "--fail", "--max-time", "10", f"http://127.0.0.1:{port}{path}"), what=service)
                 finally:
                     forward.kill()
             self.assertEqual(json.loads(said), answer)
@@ -74,9 +75,9 @@ class Walkthrough(MeshSuite):
         self.assertEqual({pod["spec"]["nodeName"] for pod in pods}, {"kn1", "kn2"})
         for pod in pods:
             self.assertEqual(len(pod["spec"]["containers"]), 1)
-            status, body = self.mesh.curl(pod["metadata"]["name"], "http://order-service/orders/5001",
-                                          namespace="bookinfo")
-            self.assertEqual((status, json.loads(body)["user"]), (200, {"name": "Alice"}))
+            client, url = pod["metadata"]["name"], "http://order-service/orders/5001"
+            self.works(client, url, "bookinfo")
+            self.assertEqual(json.loads(self.ask(client, url, "bookinfo")[1])["user"], {"name": "Alice"})
 
 
 if __name__ == "__main__":
