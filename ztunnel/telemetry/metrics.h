@@ -162,9 +162,10 @@ class Histogram {
 };
 
 using Labels = std::vector<std::pair<std::string, std::string>>;
+class RequestShard;  // request_metrics.h
 
-// All metrics of a process. Every call is for any thread. Shards, counters, gauges and histograms
-// live as long as the registry.
+// All metrics of a process. Every call is for any thread. Shards of both kinds, counters, gauges
+// and histograms live as long as the registry.
 class Registry {
  public:
   static constexpr std::string_view kContentType = "text/plain; version=0.0.4; charset=utf-8";
@@ -172,6 +173,7 @@ class Registry {
   Registry();
   ~Registry();
   Shard& add_shard();
+  RequestShard& add_request_shard();
   // Finds or makes. `name` in full, a counter's with "_total": "istio_xds_message_total".
   Counter& counter(std::string_view name, std::string_view help, const Labels& labels = {});
   Gauge& gauge(std::string_view name, std::string_view help, const Labels& labels = {});

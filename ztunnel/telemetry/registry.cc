@@ -1,6 +1,7 @@
 #include "ztunnel/base/check.h"
 #include "ztunnel/telemetry/exposition.h"
 #include "ztunnel/telemetry/metrics.h"
+#include "ztunnel/telemetry/request_shard.h"
 #include "ztunnel/telemetry/shard.h"
 
 #include <array>
@@ -84,6 +85,7 @@ constexpr std::array<ConnectionFamily, 5> kConnectionFamilies{{
 struct Registry::Impl {
   mutable std::mutex mutex;
   std::vector<std::unique_ptr<Shard>> shards;
+  std::vector<std::unique_ptr<RequestShard>> request_shards;
   std::map<std::string, Family<Counter>, std::less<>> counters;
   std::map<std::string, Family<Gauge>, std::less<>> gauges;
   std::map<std::string, Timed, std::less<>> histograms;
@@ -110,6 +112,9 @@ struct Registry::Impl {
   }
 
   void append_connections(std::string& out) const;
+  void append_all_requests(std::string& out) const;
+  // A series is never taken out, so its shard's lock is needed to find it alone.
+  void append_refused(std::string& out) const;
   template <class Metric>
   static void append_families(std::string& out,
                               const std::map<std::string, Family<Metric>, std::less<>>& families,
@@ -118,11 +123,9 @@ struct Registry::Impl {
 
 void Registry::Impl::append_connections(std::string& out) const {
   std::map<std::string_view, Totals> totals;
-  uint64_t refused = 0;
   for (const std::unique_ptr<Shard>& shard : shards) {
     const std::scoped_lock lock(shard->impl_->mutex);
     for (const auto& [labels, series] : shard->impl_->series) totals[labels].add(*series);
-    refused += shard->impl_->refused.value.load(std::memory_order_relaxed);
   }
   for (const ConnectionFamily& family : kConnectionFamilies) {
     append_head(out, family.name, family.help, "counter");
@@ -131,8 +134,29 @@ void Registry::Impl::append_connections(std::string& out) const {
       if (value > 0) append_sample(out, family.name, labels, std::to_string(value));
     }
   }
+}
+
+void Registry::Impl::append_all_requests(std::string& out) const {
+  if (request_shards.empty()) return;
+  std::vector<const detail::RequestSeries*> all;
+  for (const std::unique_ptr<RequestShard>& shard : request_shards) {
+    const std::scoped_lock lock(shard->impl_->mutex);
+    for (const auto& [key, series] : shard->impl_->series) all.push_back(series.get());
+  }
+  append_requests(out, all);
+}
+
+void Registry::Impl::append_refused(std::string& out) const {
+  uint64_t refused = 0;
+  for (const auto& shard : shards) {
+    refused += shard->impl_->refused.value.load(std::memory_order_relaxed);
+  }
+  for (const auto& shard : request_shards) {
+    refused += shard->impl_->refused.value.load(std::memory_order_relaxed);
+  }
   constexpr std::string_view kRefused = "weft_metrics_series_refused_total";
-  append_head(out, kRefused, "Connections counted as unknown because a worker has too many series.",
+  append_head(out, kRefused,
+              "Connections and requests counted as unknown because a worker has too many series.",
               "counter");
   append_sample(out, kRefused, "", std::to_string(refused));
 }
@@ -191,6 +215,12 @@ Shard& Registry::add_shard() {
   return *impl_->shards.back();
 }
 
+RequestShard& Registry::add_request_shard() {
+  const std::scoped_lock lock(impl_->mutex);
+  impl_->request_shards.push_back(std::unique_ptr<RequestShard>(new RequestShard()));
+  return *impl_->request_shards.back();
+}
+
 Counter& Registry::counter(std::string_view name, std::string_view help, const Labels& labels) {
   const std::scoped_lock lock(impl_->mutex);
   return impl_->find_or_make(impl_->counters, name, help, labels);
@@ -226,6 +256,8 @@ std::string Registry::scrape() const {
   {
     const std::scoped_lock lock(impl_->mutex);
     impl_->append_connections(out);
+    impl_->append_all_requests(out);
+    impl_->append_refused(out);
     Impl::append_families(out, impl_->counters, "counter");
     Impl::append_families(out, impl_->gauges, "gauge");
     for (const auto& [name, timed] : impl_->histograms) {

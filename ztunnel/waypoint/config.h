@@ -2,6 +2,7 @@
 
 #include "proto/route.pb.h"
 #include "ztunnel/routing/table.h"
+#include "ztunnel/telemetry/request_plan.h"
 
 #include <cstdint>
 #include <map>
@@ -30,6 +31,8 @@ struct Config {
   std::unordered_map<std::string, std::shared_ptr<const Service>> services;  // by key
   // By "namespace/hostname"; what has none has a default Traffic.
   std::unordered_map<std::string, std::shared_ptr<const weft::route::Policy>> policies;
+  // The same; "*": for those that have none.
+  std::unordered_map<std::string, std::shared_ptr<const telemetry::RequestPlan>> telemetry;
 };
 
 }  // namespace weft::waypoint

@@ -296,6 +296,7 @@ Task<Result<void>> Forwarding::copy_response(http::ClientExchange& upstream,
     plan_.facts.upstream = endpoint_;
     routing::change_response(*plan_.route, plan_.weighted, plan_.facts, exchange_.request(), head);
   }
+  if (proxy_.reporter_ != nullptr) proxy_.reporter_->on_answer(report_, head);
   CO_TRY(co_await exchange_.respond(std::move(head), !upstream.has_more()));
   if (!upstream.has_more()) co_return Result<void>();
   while (upstream.has_more()) {
@@ -308,7 +309,9 @@ Task<Result<void>> Forwarding::copy_response(http::ClientExchange& upstream,
     report_.sent_bytes += bytes->size();
     CO_TRY(co_await exchange_.write(std::move(*bytes)));
   }
-  co_return co_await exchange_.finish(upstream.take_trailers());
+  http::FieldList trailers = upstream.take_trailers();
+  if (proxy_.reporter_ != nullptr) proxy_.reporter_->on_trailers(report_, trailers);
+  co_return co_await exchange_.finish(std::move(trailers));
 }
 
 Task<void> Forwarding::upgrade(http::ClientExchange& upstream, http::ResponseHead head) {

@@ -3,10 +3,13 @@
 #include "ztunnel/base/ip.h"
 #include "ztunnel/base/spiffe_id.h"
 #include "ztunnel/http/message.h"
+#include "ztunnel/telemetry/request_plan.h"
+#include "ztunnel/telemetry/trace_context.h"
 #include "ztunnel/waypoint/upstreams.h"
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -41,12 +44,24 @@ struct Report {
   std::chrono::steady_clock::time_point began;
   std::chrono::nanoseconds duration{0};
   std::optional<std::chrono::nanoseconds> upstream;  // until its head
+
+  // The reporter's own: how this request is reported, and what it keeps for that.
+  std::shared_ptr<const telemetry::RequestPlan> plan;
+  std::optional<telemetry::TraceContext> trace;
+  http::ResponseHead response;
+  http::FieldList trailers;
 };
 
 // Metrics, access log and spans; of one worker.
 class Reporter {
  public:
   virtual ~Reporter() = default;
+  // Before routing: puts the trace's context for the next hop among the head's fields.
+  virtual void on_head(Report& /*report*/, http::RequestHead& /*head*/) {}
+  // The final head of the response, and its trailers, before they are sent on.
+  virtual void on_answer(Report& /*report*/, const http::ResponseHead& /*head*/) {}
+  virtual void on_trailers(Report& /*report*/, const http::FieldList& /*trailers*/) {}
+  // It is over.
   virtual void on_request(const Report& report) = 0;
 };
 

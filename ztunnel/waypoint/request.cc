@@ -125,6 +125,7 @@ Task<void> Request::give(routing::Answer& answer) {
   routing::change_response(*route_, nullptr, facts_, exchange_.request(), answer.head);
   report_.status = answer.head.status;
   report_.sent_bytes = answer.body.size();
+  if (proxy_.reporter_ != nullptr) proxy_.reporter_->on_answer(report_, answer.head);
   if (!answer.body.empty()) {
     answer.head.fields.set("content-length", std::to_string(answer.body.size()));
   }
@@ -160,6 +161,7 @@ void Request::prepare_head() {
   if (head.fields.find("x-request-id") == nullptr) {
     head.fields.add("x-request-id", proxy_.request_ids_.next());
   }
+  if (proxy_.reporter_ != nullptr) proxy_.reporter_->on_head(report_, head);
 }
 
 Task<void> Request::fail_with(LocalReply with, Flag flag) {
