@@ -2,23 +2,15 @@
 
 #include "proto/route.pb.h"
 #include "ztunnel/waypoint/outlier.h"
+#include "ztunnel/waypoint/place.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace weft::waypoint {
-
-// Where something runs, as localities and failover labels say it.
-struct Place {
-  std::string region;
-  std::string zone;
-  std::string subzone;
-  std::vector<std::pair<std::string, std::string>> labels;  // topology.kubernetes.io/zone, ..
-};
 
 // One endpoint, as balancing sees it.
 struct Backend {

@@ -134,7 +134,7 @@ Task<void> Forwarding::tries() {
 Task<void> Forwarding::begin_for(Upstreams& upstreams, std::shared_ptr<Beginning> beginning,
                                  http::Version version, Chooser chooser) {
   Begun begun = co_await upstreams.begin(beginning->destination, version, chooser);
-  if (beginning->abandoned) co_return;
+  if (beginning->waiter->abandoned) co_return;
   beginning->begun = std::move(begun);
   beginning->done.set();
 }
@@ -157,11 +157,12 @@ Task<Forwarding::Begun> Forwarding::begin() {
   const auto beginning = std::make_shared<Beginning>();
   beginning->destination = *plan_.destination;
   beginning_ = beginning;
+  chooser.waiter = beginning->waiter;
   proxy_.loop_.spawn(begin_for(proxy_.upstreams_, beginning, version, chooser));
   while (!beginning->begun && !timed_out_ && !client_gone_) co_await beginning->done.wait();
   beginning_ = nullptr;
   if (beginning->begun) co_return std::move(*beginning->begun);
-  beginning->abandoned = true;
+  beginning->waiter->abandon();
   co_return std::unexpected(
       Failure{Error(Code::kTimeout, "no connection before the timeout"), Flag::kUpstreamTimeout});
 }
@@ -231,7 +232,6 @@ Task<Forwarding::Next> Forwarding::pass(Try& attempt, http::ResponseHead head) {
 }
 
 Task<Forwarding::Next> Forwarding::without_answer(Try& attempt, Error error) {
-  if (!client_gone_ && !pump_.failure()) attempt.answered(0);
   if (timed_out_ || try_timed_out_) {
     error = Error(Code::kTimeout, "the request's timeout has passed");
   }
@@ -245,6 +245,7 @@ Task<Forwarding::Next> Forwarding::without_answer(Try& attempt, Error error) {
     ++stales_;
     co_return Next::kStale;
   }
+  if (!client_gone_ && !pump_.failure()) attempt.answered(0);
   Outcome outcome;
   outcome.request_sent = error.code != Code::kUnavailable;
   outcome.kind = error.code == Code::kTimeout       ? Outcome::Kind::kTimeout

@@ -40,7 +40,7 @@ class Forwarding {
   // Where a connection is waited for while something else may end the wait.
   struct Beginning {
     weft::route::Destination destination;
-    bool abandoned = false;
+    std::shared_ptr<Waiter> waiter = std::make_shared<Waiter>();
     std::optional<Begun> begun;
     runtime::Event done;
   };

@@ -3,6 +3,7 @@
 #include "proto/route.pb.h"
 #include "ztunnel/base/ip.h"
 #include "ztunnel/runtime/stream.h"
+#include "ztunnel/waypoint/place.h"
 
 #include <chrono>
 #include <cstdint>
@@ -17,6 +18,8 @@ struct Host {
   SocketAddress address;
   std::string name;                      // "ip:port"
   std::shared_ptr<const void> workload;  // learn::Workload in the mesh; for who made it
+  uint32_t weight = 1;
+  Place place = {};
 };
 
 // What the clusters stand on: who serves a destination, and how one is reached. In a waypoint the
@@ -27,6 +30,11 @@ class Network {
   // Changes whenever endpoints() may answer otherwise than before.
   virtual uint64_t generation() const = 0;
   virtual std::vector<Host> endpoints(const weft::route::Destination& destination) = 0;
+  // Where we run ourselves, for who prefers what is near.
+  virtual const Place& own_place() const {
+    static const Place kNowhere;
+    return kNowhere;
+  }
   // What the destination's port says that it speaks.
   virtual weft::route::Port::Protocol protocol(const weft::route::Destination& destination) = 0;
   // Null: the default. Good until generation() changes.

@@ -20,7 +20,8 @@ Cluster& PooledUpstreams::cluster_of(const weft::route::Destination& destination
   const uint32_t port = destination.port();
   key_.append(reinterpret_cast<const char*>(&port), sizeof port);
   std::unique_ptr<Cluster>& cluster = clusters_[key_];
-  if (!cluster) cluster = std::make_unique<Cluster>(loop_, network_, destination);
+  if (!cluster)
+    cluster = std::make_unique<Cluster>(loop_, network_, shared_->of(key_), destination);
   return *cluster;
 }
 
@@ -34,16 +35,20 @@ Task<std::expected<std::unique_ptr<Try>, Failure>> PooledUpstreams::begin(
                 Flag::kNoHealthyUpstream});
   }
   co_return co_await pool->begin(cluster.version(client_version, chooser.upgrade),
-                                 cluster.traffic());
+                                 cluster.traffic(), std::move(chooser.waiter));
 }
 
 const weft::route::Traffic& PooledUpstreams::traffic_of(
     const weft::route::Destination& destination) {
-  return cluster_of(destination).traffic();
+  return *cluster_of(destination).traffic();
 }
 
-bool PooledUpstreams::take_retry(const weft::route::Destination&) { return true; }
+bool PooledUpstreams::take_retry(const weft::route::Destination& destination) {
+  return cluster_of(destination).take_retry();
+}
 
-void PooledUpstreams::give_retry(const weft::route::Destination&) {}
+void PooledUpstreams::give_retry(const weft::route::Destination& destination) {
+  cluster_of(destination).give_retry();
+}
 
 }  // namespace weft::waypoint

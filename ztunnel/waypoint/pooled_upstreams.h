@@ -14,7 +14,11 @@ namespace weft::waypoint {
 // Clusters by destination, made when a request first asks for one.
 class PooledUpstreams final : public Upstreams {
  public:
-  PooledUpstreams(runtime::Loop& loop, Network& network) : loop_(loop), network_(network) {}
+  // `shared`: what this worker shares with the process's other ones.
+  PooledUpstreams(
+      runtime::Loop& loop, Network& network,
+      std::shared_ptr<SharedDestinations> shared = std::make_shared<SharedDestinations>())
+      : loop_(loop), network_(network), shared_(std::move(shared)) {}
 
   runtime::Task<std::expected<std::unique_ptr<Try>, Failure>> begin(
       const weft::route::Destination& destination, http::Version client_version,
@@ -28,6 +32,7 @@ class PooledUpstreams final : public Upstreams {
 
   runtime::Loop& loop_;
   Network& network_;
+  std::shared_ptr<SharedDestinations> shared_;
   std::unordered_map<std::string, std::unique_ptr<Cluster>> clusters_;
   std::string key_;  // is made here, so that looking one up allocates nothing
 };

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -57,13 +58,24 @@ struct Affinity {
   uint64_t dice = 0;  // of a new cookie's value
 };
 
+// Who waits for a connection, and may stop waiting.
+struct Waiter {
+  bool abandoned = false;
+  std::move_only_function<void()> on_abandoned;  // of whoever lets it wait
+  void abandon() {
+    abandoned = true;
+    if (on_abandoned) on_abandoned();
+  }
+};
+
 // What balancing may look at.
 struct Chooser {
   Affinity* affinity = nullptr;                     // null: there is nothing to hash
   const std::vector<std::string>* avoid = nullptr;  // endpoints that were tried: "ip:port"
   bool other_localities = false;                    // avoid theirs, too
-  bool upgrade = false;      // a WebSocket: HTTP/1.1 is all that every server knows it in
-  SocketAddress original{};  // PASSTHROUGH: where the client wanted to go
+  bool upgrade = false;  // a WebSocket: HTTP/1.1 is all that every server knows it in
+  std::shared_ptr<Waiter> waiter = {};  // null: waits as long as it takes
+  std::string_view original = {};       // PASSTHROUGH: where the client wanted to go, "ip:port"
 };
 
 class Try {

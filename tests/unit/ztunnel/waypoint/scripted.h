@@ -4,6 +4,7 @@
 #include "tests/unit/ztunnel/routing/requests.h"
 #include "ztunnel/http/http1_accept.h"
 #include "ztunnel/runtime/memory_pipe.h"
+#include "ztunnel/runtime/pause.h"
 #include "ztunnel/waypoint/pooled_upstreams.h"
 #include "ztunnel/waypoint/proxy.h"
 
@@ -36,7 +37,11 @@ class ScriptedNetwork final : public Network {
     scripts_[endpoint(number).name].assign(script.begin(), script.end());
   }
   void all_will(const std::string& what, int times) {
-    for (auto& one : endpoints_) scripts_[one.name].assign(static_cast<size_t>(times), what);
+    for (const Host& one : endpoints_) scripts_[one.name].assign(static_cast<size_t>(times), what);
+  }
+  void place(int number, Place place) {
+    endpoint(number).place = std::move(place);
+    changed();
   }
   weft::route::Traffic& policy() { return traffic_; }
   void changed() { ++generation_; }
@@ -45,22 +50,18 @@ class ScriptedNetwork final : public Network {
   int dials = 0;
 
   uint64_t generation() const override { return generation_; }
-  auto endpoints(const weft::route::Destination& destination)
-      -> decltype(std::declval<Network&>().endpoints(destination)) override {
-    decltype(std::declval<Network&>().endpoints(destination)) made;
-    if (destination.hostname() == "empty") return made;
-    for (auto& one : endpoints_) made.push_back(one);
-    return made;
+  std::vector<Host> endpoints(const weft::route::Destination& destination) override {
+    return destination.hostname() == "empty" ? std::vector<Host>() : endpoints_;
   }
+  const Place& own_place() const override { return own_; }
   weft::route::Port::Protocol protocol(const weft::route::Destination&) override {
     return weft::route::Port::HTTP1;
   }
   const weft::route::Traffic* traffic(const weft::route::Destination&) override {
     return &traffic_;
   }
-  using Place = std::remove_cvref_t<decltype(std::declval<Network&>().endpoints({}).front())>;
   runtime::Task<Result<std::unique_ptr<runtime::ByteStream>>> dial(
-      const Place& to, const weft::route::Traffic&, std::chrono::milliseconds) override {
+      const Host& to, const weft::route::Traffic&, std::chrono::milliseconds) override {
     ++dials;
     if (next(to.name) == "refuse") {
       take(to.name);
@@ -72,7 +73,7 @@ class ScriptedNetwork final : public Network {
   }
 
  private:
-  Place& endpoint(int number) {
+  Host& endpoint(int number) {
     endpoints_.resize(std::max(endpoints_.size(), static_cast<size_t>(number)));
     return endpoints_[static_cast<size_t>(number) - 1];
   }
@@ -103,10 +104,15 @@ class ScriptedNetwork final : public Network {
       said += bytes->text();
     }
     got.push_back(said + " #" + count);
-    const std::string what = take(name);
+    std::string what = take(name);
     if (what == "reset" || what == "refuse") {
       exchange.abort();
       co_return false;
+    }
+    if (what == "slow") {
+      runtime::Pause pause(loop_);
+      co_await pause.wait(std::chrono::milliseconds(30));
+      what = "200";
     }
     if (what == "hang") {
       bool gone = false;
@@ -135,7 +141,8 @@ class ScriptedNetwork final : public Network {
   runtime::Loop& loop_;
   uint64_t generation_ = 1;
   weft::route::Traffic traffic_;
-  std::vector<Place> endpoints_;
+  Place own_{"eu", "", "", {}};
+  std::vector<Host> endpoints_;
   std::map<std::string, std::deque<std::string>> scripts_;
 };
 
@@ -166,6 +173,13 @@ class ScriptedProxy : public Reporter {
     loop_->spawn(proxy_.serve(std::move(server), Arrival::at("shop/reviews", 80)));
     return testing::run(*loop_, exchange(std::move(client), request + "\r\n" + body));
   }
+  // So many of them at the same time.
+  std::vector<std::string> ask_at_once(const std::string& head, int times) {
+    std::vector<std::string> answers;
+    testing::run(*loop_, exchanges(head, times, answers));
+    return answers;
+  }
+  void wait(std::chrono::milliseconds time) { testing::run(*loop_, pause(time)); }
   std::string get(const std::string& headers = "") { return ask("GET /x HTTP/1.1\r\n" + headers); }
   // Its status and the flag that was reported: "503 UO".
   std::string outcome(const std::string& headers = "") {
@@ -182,6 +196,21 @@ class ScriptedProxy : public Reporter {
   runtime::Loop& loop() { return *loop_; }
 
  private:
+  runtime::Task<void> pause(std::chrono::milliseconds time) {
+    runtime::Pause pause(*loop_);
+    co_await pause.wait(time);
+  }
+  runtime::Task<void> one_of(std::string head, std::vector<std::string>& answers) {
+    auto [client, server] = runtime::make_memory_pipe();
+    loop_->spawn(proxy_.serve(std::move(server), Arrival::at("shop/reviews", 80)));
+    answers.push_back(
+        co_await exchange(std::move(client), head + "host: reviews\r\nconnection: close\r\n\r\n"));
+  }
+  runtime::Task<void> exchanges(std::string head, int times, std::vector<std::string>& answers) {
+    runtime::TaskScope scope;
+    for (; times > 0; --times) scope.spawn(one_of(head, answers));
+    co_await scope.join();
+  }
   runtime::Task<std::string> exchange(std::unique_ptr<runtime::ByteStream> client,
                                       std::string request) {
     std::string_view left = request;
