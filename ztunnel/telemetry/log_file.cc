@@ -1,12 +1,19 @@
 #include "ztunnel/telemetry/log_file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <utility>
 
 namespace weft::telemetry {
+namespace {
+
+// So that what is written already does not count as waiting, and moving the rest costs little.
+constexpr size_t kForgetBytes = 64UL * 1024;
+
+}  // namespace
 
 Result<std::shared_ptr<LogFile>> LogFile::open(const std::string& path) {
   const int standard = path == "/dev/stdout"   ? STDOUT_FILENO
@@ -20,50 +27,10 @@ Result<std::shared_ptr<LogFile>> LogFile::open(const std::string& path) {
   return std::shared_ptr<LogFile>(new LogFile(std::move(file)));
 }
 
-LogFile::LogFile(Fd file) : file_(std::move(file)), thread_([this] { run(); }) {}
-
-LogFile::~LogFile() {
-  {
-    const std::scoped_lock lock(mutex_);
-    ending_ = true;
-  }
-  changed_.notify_one();
-  thread_.join();
-}
-
-void LogFile::add(std::string_view lines) {
-  {
-    const std::scoped_lock lock(mutex_);
-    if (waiting_.size() + lines.size() > kWaitingBytesMax) {
-      dropped_.fetch_add(lines.size(), std::memory_order_relaxed);
-      return;
-    }
-    waiting_ += lines;
-  }
-  changed_.notify_one();
-}
-
-void LogFile::run() {
-  std::string lines;
-  std::unique_lock lock(mutex_);
-  while (true) {
-    changed_.wait(lock, [this] { return ending_ || !waiting_.empty(); });
-    if (waiting_.empty()) return;
-    lines.clear();
-    std::swap(lines, waiting_);
-    lock.unlock();
-    std::string_view left = lines;
-    while (!left.empty()) {
-      const ssize_t written = ::write(file_.get(), left.data(), left.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) {
-        dropped_.fetch_add(left.size(), std::memory_order_relaxed);
-        break;
-      }
-      left.remove_prefix(static_cast<size_t>(written));
-    }
-    lock.lock();
-  }
+Result<Fd> LogFile::another() const {
+  Fd copy(::fcntl(file_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) return fail_errno(errno, "a copy of a descriptor");
+  return copy;
 }
 
 Result<std::shared_ptr<LogFile>> LogFiles::open(const std::string& path) {
@@ -72,6 +39,56 @@ Result<std::shared_ptr<LogFile>> LogFiles::open(const std::string& path) {
   auto made = TRY(LogFile::open(path));
   files_[path] = made;
   return made;
+}
+
+LogWriter::LogWriter(runtime::Loop& loop, std::shared_ptr<const LogFile> file)
+    : loop_(loop), file_(std::move(file)) {
+  if (auto copy = file_->another()) descriptor_ = std::move(*copy);
+}
+
+LogWriter::~LogWriter() = default;
+
+void LogWriter::add(std::string_view lines) {
+  if (is_closed_ || !descriptor_ || waiting_.size() + lines.size() > kWaitingBytesMax) {
+    dropped_ += lines.size();
+    return;
+  }
+  waiting_ += lines;
+  if (std::exchange(is_writing_, true)) return;
+  tasks_.spawn(run());
+}
+
+// Whole lines, as many as fit; of one that does not, as much as does.
+std::string_view LogWriter::next_piece() const {
+  const std::string_view left = std::string_view(waiting_).substr(written_);
+  if (left.size() <= kPieceBytes) return left;
+  const size_t end = left.rfind('\n', kPieceBytes - 1);
+  return left.substr(0, end == std::string_view::npos ? kPieceBytes : end + 1);
+}
+
+runtime::Task<void> LogWriter::run() {
+  while (written_ < waiting_.size()) {
+    // Negative but for a cancel: a file of a kind that is always ready.
+    if (co_await loop_.poll(descriptor_.get(), POLLOUT) == -ECANCELED) break;
+    const std::string_view piece = next_piece();
+    const ssize_t size = ::write(descriptor_.get(), piece.data(), piece.size());
+    if (size < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (size < 0) break;
+    written_ += static_cast<size_t>(size);
+    if (written_ < kForgetBytes) continue;
+    waiting_.erase(0, written_);
+    written_ = 0;
+  }
+  dropped_ += waiting_.size() - written_;
+  waiting_.clear();
+  written_ = 0;
+  is_writing_ = false;
+}
+
+runtime::Task<void> LogWriter::close() {
+  is_closed_ = true;
+  const runtime::Deadline limit(loop_, kLastWords, [this] { loop_.cancel(descriptor_.get()); });
+  co_await tasks_.join();
 }
 
 }  // namespace weft::telemetry

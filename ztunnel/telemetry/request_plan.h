@@ -19,7 +19,7 @@ struct RequestPlan {
   struct Log {
     LogFormat format;
     std::optional<Expression> filter;
-    std::shared_ptr<LogFile> file;
+    std::shared_ptr<const LogFile> file;
   };
   struct Tag {
     std::string name;

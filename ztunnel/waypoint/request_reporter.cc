@@ -88,6 +88,7 @@ RequestReporter::RequestReporter(runtime::Loop& loop, Known known, telemetry::Re
       metrics_(metrics),
       exporter_(loop, upstreams),
       random_(seed),
+      loop_(loop),
       turn_end_(loop, [this] { flush(); }) {}
 
 std::shared_ptr<const RequestPlan> RequestReporter::plan_for(const std::string& service) const {
@@ -202,21 +203,32 @@ void RequestReporter::on_request(const Report& report) {
 void RequestReporter::log(const RequestPlan& plan, const RequestFacts& facts) {
   for (const RequestPlan::Log& one : plan.logs) {
     if (one.filter && !one.filter->holds(facts)) continue;
-    auto lines = std::ranges::find(lines_, one.file, [](const auto& pair) { return pair.first; });
-    if (lines == lines_.end()) lines = lines_.insert(lines_.end(), {one.file, {}});
-    one.format.append(lines->second, facts);
+    auto to =
+        std::ranges::find_if(logs_, [&](const Log& log) { return log.writer->file() == one.file; });
+    if (to == logs_.end()) {
+      to = logs_.insert(logs_.end(), {std::make_unique<telemetry::LogWriter>(loop_, one.file), {}});
+    }
+    one.format.append(to->lines, facts);
     turn_end_.ask();
   }
 }
 
 void RequestReporter::flush() {
-  for (auto& [file, lines] : lines_) {
-    file->add(lines);
-    lines.clear();
+  for (Log& log : logs_) {
+    if (!log.lines.empty()) log.writer->add(log.lines);
+    log.lines.clear();
   }
-  // A file that configuration no longer names is closed with its last line.
+  // A file that configuration no longer names is closed after its last line.
   constexpr long kAlone = 1;
-  std::erase_if(lines_, [](const auto& one) { return one.first.use_count() == kAlone; });
+  std::erase_if(logs_, [](const Log& log) {
+    return log.writer->is_idle() && log.writer->file().use_count() == kAlone;
+  });
+}
+
+runtime::Task<void> RequestReporter::close() {
+  flush();
+  for (const Log& log : logs_) co_await log.writer->close();
+  co_await exporter_.close();
 }
 
 void RequestReporter::trace(const Report& report, const RequestFacts& facts) {

@@ -33,8 +33,8 @@ class RequestReporter final : public Reporter {
   void on_answer(Report& report, const http::ResponseHead& head) override;
   void on_trailers(Report& report, const http::FieldList& trailers) override;
   void on_request(const Report& report) override;
-  // The last spans are sent.
-  runtime::Task<void> close() { return exporter_.close(); }
+  // The last lines are written and the last spans sent. Nothing is to be reported after it.
+  runtime::Task<void> close();
   const SpanExporter& exporter() const { return exporter_; }
 
  private:
@@ -50,8 +50,13 @@ class RequestReporter final : public Reporter {
   telemetry::RequestShard& metrics_;
   SpanExporter exporter_;
   std::mt19937_64 random_;
-  // Lines of this turn of the loop; they leave together.
-  std::vector<std::pair<std::shared_ptr<telemetry::LogFile>, std::string>> lines_;
+  // Lines of this turn of the loop leave together.
+  struct Log {
+    std::unique_ptr<telemetry::LogWriter> writer;
+    std::string lines;
+  };
+  runtime::Loop& loop_;
+  std::vector<Log> logs_;
   runtime::TurnEnd turn_end_;
 };
 
