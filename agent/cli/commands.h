@@ -25,6 +25,7 @@ int run_analyze(const Args& args);
 int run_ztunnel_config(const Args& args);
 int run_precheck(const Args& args);
 int run_explain(const Args& args);
+int run_waypoint(const Args& args);
 
 struct Command {
   std::string name;

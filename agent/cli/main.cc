@@ -30,6 +30,7 @@ int run(const Args& args) {
         run_sandbox},
        {"status", "how control and every node's agent are", run_status},
        {"ztunnel-config", "what each node's ztunnel knows of the mesh", run_ztunnel_config},
+       {"waypoint", "make, list and take away waypoints", run_waypoint},
        {"compile", "print what manifests give each data plane", run_compile},
        {"analyze", "find mistakes in manifests, and what is not what it looks like", run_analyze},
        {"explain", "which route and which policies decide over a connection", run_explain},

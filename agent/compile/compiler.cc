@@ -11,6 +11,7 @@
 #include "agent/compile/store.h"
 #include "agent/compile/touched.h"
 #include "agent/compile/vip_allocation.h"
+#include "agent/compile/waypoint_binding.h"
 #include "agent/compile/wire.h"
 #include "agent/compile/workload.h"
 #include "agent/compile/workload_entry.h"
@@ -196,10 +197,14 @@ void Compiler::Impl::compile_service(const Name& name, Announcement& out) {
   const HostOwner owner = owner_of(name.first, name.second, store, config);
   std::optional<Resource> resource;
   if (owner.service != nullptr) {
-    resource = to_resource(compile::compile_service(*owner.service, config));
+    model::Service service = compile::compile_service(*owner.service, config);
+    service.waypoint = waypoint_address(*owner.service, store, config);
+    resource = to_resource(service);
   } else if (owner.entry != nullptr) {
     const auto allocated = wants_addresses(*owner.entry) ? vips.of(key) : std::vector<Cidr>();
-    resource = to_resource(compile_host(*owner.entry, name.second, allocated));
+    model::Service host = compile_host(*owner.entry, name.second, allocated);
+    host.waypoint = waypoint_address(*owner.entry, store, config);
+    resource = to_resource(host);
   }
   settle(services, key, std::move(resource), out.services, out.removed_addresses);
 }
@@ -314,6 +319,11 @@ std::vector<Notice> Compiler::notices() const {
 bool Compiler::node_runs(const std::string& node, const SpiffeId& identity) const {
   const auto found = impl_->pods_by_identity.find(node);
   return found != impl_->pods_by_identity.end() && found->second.contains(identity);
+}
+
+bool Compiler::has_waypoint(const std::string& ns, const std::string& name) const {
+  const auto* gateway = impl_->store.gateways.find(ns, name);
+  return gateway != nullptr && is_waypoint(*gateway);
 }
 
 }  // namespace weft::compile

@@ -58,6 +58,8 @@ class Compiler {
 
   // Whether a pod with this identity runs on the node: who may ask the CA for what.
   bool node_runs(const std::string& node, const SpiffeId& identity) const;
+  // Whether there is a waypoint of this name, which its pods' account has, too.
+  bool has_waypoint(const std::string& ns, const std::string& name) const;
 
  private:
   struct Impl;

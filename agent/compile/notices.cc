@@ -6,6 +6,7 @@
 #include "agent/compile/service.h"
 #include "agent/compile/service_entry.h"
 #include "agent/compile/vip_allocation.h"
+#include "agent/compile/waypoint_binding.h"
 #include "agent/objects/mesh_config.h"
 #include "agent/objects/stand_in.h"
 
@@ -149,8 +150,8 @@ std::vector<source::Condition> conditions_of(const objects::Object& object,
   if (policy->spec().has_targetref() || policy->spec().targetrefs_size() > 0) {
     return {{.type = "WaypointAccepted",
              .is_true = false,
-             .reason = "TargetNotFound",
-             .message = "there are no waypoints or gateways yet: not enforced"}};
+             .reason = "UnsupportedValue",
+             .message = "waypoints do not enforce it yet: what it guards there is refused"}};
   }
   std::string unsupported = compile_policy(*policy, config).unsupported;
   if (!unsupported.empty()) return ztunnel("UnsupportedValue", std::move(unsupported));
@@ -176,12 +177,12 @@ std::vector<std::string> notices_about(const objects::Object& object, const Mesh
     notices = about_sidecar(*sidecar);
   } else if (const auto* map = object.as<crd::core::ConfigMap>()) {
     notices = about_mesh(*map, config);
+  } else if (const auto* gateway = object.as<crd::gateway_api::Gateway>();
+             (gateway != nullptr && is_waypoint(*gateway)) ||
+             object.as<crd::gateway_api::GatewayClass>() != nullptr) {
+    return {};
   } else if (is_mesh_group(object.api_version())) {
     return {"is accepted and not yet honoured"};
-  }
-  const std::string_view waypoint = value_of(object.metadata().labels(), "istio.io/use-waypoint");
-  if (!waypoint.empty() && waypoint != "none") {
-    notices.emplace_back("istio.io/use-waypoint: there are no waypoints yet, traffic goes without");
   }
   return notices;
 }

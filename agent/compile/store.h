@@ -5,6 +5,7 @@
 #include "agent/objects/object.h"
 #include "proto/crd/core.pb.h"
 #include "proto/crd/destination_rule.pb.h"
+#include "proto/crd/gateway_api.pb.h"
 #include "proto/crd/networking.pb.h"
 #include "proto/crd/security.pb.h"
 #include "proto/crd/virtual_service.pb.h"
@@ -74,6 +75,8 @@ struct Store {
   Table<crd::networking::Sidecar> sidecars;
   Table<crd::networking::VirtualService> virtual_services;
   Table<crd::networking::DestinationRule> destination_rules;
+  Table<crd::gateway_api::Gateway> gateways;
+  Table<crd::security::RequestAuthentication> request_authentications;
   Table<crd::security::AuthorizationPolicy> policies;
   Table<crd::security::PeerAuthentication> peers;
   l7::HostIndex virtual_services_by_host;  // those for the mesh, by whole host names

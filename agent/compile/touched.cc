@@ -7,6 +7,8 @@
 #include "agent/compile/outbound_policy.h"
 #include "agent/compile/service.h"
 #include "agent/compile/service_entry.h"
+#include "agent/compile/waypoint_binding.h"
+#include "agent/compile/waypoint_guards.h"
 
 #include <algorithm>
 
@@ -137,6 +139,50 @@ void add_destination_rule(const crd::networking::DestinationRule& rule, const St
   }
 }
 
+// What a waypoint stands before, in any namespace, and what is made for it.
+void add_gateway(const crd::gateway_api::Gateway& gateway, const Store& store,
+                 const MeshConfig& config, Touched& touched) {
+  if (!is_waypoint(gateway)) return;
+  const auto& own = gateway.metadata();
+  const WaypointName waypoint{own.namespace_(), own.name()};
+  const auto concerns = [&](const auto& object) {
+    const auto& meta = object.metadata();
+    return names_waypoint(meta, store, waypoint) ||
+           (meta.namespace_() == own.namespace_() &&
+            value_of(meta.labels(), kGatewayNameLabel) == own.name());
+  };
+  for (const auto& [ns, services] : store.services.all()) {
+    for (const auto& [name, service] : services) {
+      if (concerns(*service)) touched.services.emplace(ns, hostname_of(*service, config));
+    }
+  }
+  for (const auto& [ns, entries] : store.service_entries.all()) {
+    for (const auto& [name, entry] : entries) {
+      if (!concerns(*entry)) continue;
+      for (const std::string& host : hosts_of(*entry)) touched.services.emplace(ns, host);
+    }
+  }
+  for (const auto& [ns, pods] : store.pods.all()) add_in(store.pods, ns, touched.pods, concerns);
+  for (const auto& [ns, entries] : store.workload_entries.all()) {
+    add_in(store.workload_entries, ns, touched.workload_entries, concerns);
+  }
+}
+
+// What it guards may be any service that has a waypoint.
+void add_guarded(const Store& store, const MeshConfig& config, Touched& touched) {
+  for (const auto& [ns, services] : store.services.all()) {
+    for (const auto& [name, service] : services) {
+      if (waypoint_of(*service, store)) touched.services.emplace(ns, hostname_of(*service, config));
+    }
+  }
+  for (const auto& [ns, entries] : store.service_entries.all()) {
+    for (const auto& [name, entry] : entries) {
+      if (!waypoint_of(*entry, store)) continue;
+      for (const std::string& host : hosts_of(*entry)) touched.services.emplace(ns, host);
+    }
+  }
+}
+
 void add_service_entry(const ServiceEntry& entry, const Store& store, Touched& touched) {
   const std::string& ns = entry.metadata().namespace_();
   touched.vips = true;
@@ -172,13 +218,17 @@ void add_sidecar(const crd::networking::Sidecar& sidecar, const Store& store,
 void Touched::add(const objects::Object& object, const Store& store, const MeshConfig& config) {
   const objects::Key key = object.key();
   const std::pair<std::string, std::string> own(key.ns, key.name);
+  if (is_waypoint_guard(object)) add_guarded(store, config, *this);
   if (object.as<crd::core::Pod>() != nullptr) {
     pods.insert(own);
   } else if (const auto* service = object.as<crd::core::Service>()) {
     add_service(*service, store, config, *this);
   } else if (object.as<crd::core::Namespace>() != nullptr) {
     add_in(store.pods, key.name, pods, kEach);
+    add_in(store.workload_entries, key.name, workload_entries, kEach);
     add_hosts_in(key.name, store, config, *this);
+  } else if (const auto* gateway = object.as<crd::gateway_api::Gateway>()) {
+    add_gateway(*gateway, store, config, *this);
   } else if (const auto* policy = object.as<crd::security::AuthorizationPolicy>()) {
     policies.insert(own);
     add_policy(*policy, store, config, *this);

@@ -91,6 +91,12 @@ void fill_addresses(const model::Service& service, workload_api::Service& messag
   }
 }
 
+void fill_waypoint(const model::Waypoint& waypoint, workload_api::GatewayAddress& message) {
+  message.mutable_hostname()->set_namespace_(waypoint.ns);
+  message.mutable_hostname()->set_hostname(waypoint.hostname);
+  message.set_hbone_mtls_port(waypoint.port);
+}
+
 void fill_balancing(const model::Service& service, workload_api::Service& message) {
   using Balancing = workload_api::LoadBalancing;
   const auto prefer = [&](Balancing::Mode mode, std::initializer_list<Balancing::Scope> scopes) {
@@ -233,6 +239,7 @@ Resource to_resource(const model::Workload& workload) {
                                                  : workload_api::STANDARD);
   message.set_hostname(workload.hostname);
   message.set_network(workload.network);
+  if (workload.waypoint) fill_waypoint(*workload.waypoint, *message.mutable_waypoint());
   fill_locality(workload, message);
   if (workload.capacity != 1) message.mutable_capacity()->set_value(workload.capacity);
   message.set_serving_while_terminating(workload.serving_while_terminating);
@@ -258,6 +265,7 @@ Resource to_resource(const model::Service& service) {
   for (const std::string& name : service.subject_alt_names) message.add_subject_alt_names(name);
   fill_balancing(service, message);
   message.set_ip_families(families_of(service.families));
+  if (service.waypoint) fill_waypoint(*service.waypoint, *message.mutable_waypoint());
   message.set_canonical(service.canonical);
   if (service.only_own_namespace) message.set_visibility(workload_api::NAMESPACE);
   if (service.affinity_timeout_s > 0) {

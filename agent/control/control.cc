@@ -113,6 +113,7 @@ void Control::apply(std::vector<source::Change> changes) {
   const bool is_first = !parts_->mesh.is_known();
   changes = parts_->scope.filter(std::move(changes));
   if (parts_->cluster) tell_namespaces();
+  if (parts_->cluster) parts_->cluster->observe(changes);
   if (changes.empty() && !is_first) return;
   parts_->xds->update(parts_->mesh.apply(changes));
   parts_->pushes.add(std::chrono::steady_clock::now() - began);

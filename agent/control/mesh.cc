@@ -30,6 +30,14 @@ Placement Mesh::placement(const std::string& node, const SpiffeId& identity) con
   return compiler_.node_runs(node, identity) ? Placement::kHere : Placement::kElsewhere;
 }
 
+Result<std::optional<std::string>> Mesh::waypoint_of(const std::string& ns,
+                                                     const std::string& account) const {
+  const std::scoped_lock lock(mutex_);
+  if (!is_known_) return fail(Code::kUnavailable, "control does not know the mesh yet: ask again");
+  if (!compiler_.has_waypoint(ns, account)) return std::nullopt;
+  return ns + "/" + account;
+}
+
 std::vector<compile::Notice> Mesh::notices() const {
   const std::scoped_lock lock(mutex_);
   return compiler_.notices();

@@ -3,6 +3,7 @@
 #include "agent/compile/compiler.h"
 
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -22,6 +23,9 @@ class Mesh {
   // Logs each notice when it first appears.
   std::vector<compile::Resource> apply(const std::vector<source::Change>& changes);
   Placement placement(const std::string& node, const SpiffeId& identity) const;
+  // Which waypoint a pod of this account is, as "namespace/name"; none: no waypoint's.
+  Result<std::optional<std::string>> waypoint_of(const std::string& ns,
+                                                 const std::string& account) const;
   std::vector<compile::Notice> notices() const;
   bool is_known() const;
 

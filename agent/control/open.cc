@@ -3,8 +3,10 @@
 #include "agent/control/parts.h"
 #include "agent/identity/key_files.h"
 #include "agent/identity/token.h"
+#include "ztunnel/base/check.h"
 #include "ztunnel/base/log.h"
 
+#include <google/protobuf/util/json_util.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
@@ -52,6 +54,53 @@ Result<Fd> listen_admin(runtime::Loop& loop, const std::string& path) {
   return listener;
 }
 
+google::protobuf::Value value_from(const std::string& json) {
+  google::protobuf::Value value;
+  CHECK(google::protobuf::util::JsonStringToMessage(json, &value).ok());
+  return value;
+}
+
+// What a waypoint's pods run on a cluster: they mount a token for us, and the roots that are in
+// every namespace.
+kube::WaypointOptions waypoint_options(const Options& options) {
+  kube::WaypointOptions made;
+  compile::WaypointProgram& program = made.program;
+  program.image = options.waypoint_image;
+  program.image_pull_policy = options.waypoint_pull_policy;
+  program.command = {"weft-ztunnel"};
+  program.flags = {"--control-name=" + options.server_names.front(),
+                   "--control-roots=/var/run/secrets/istio/root-cert.pem",
+                   "--token=/var/run/secrets/tokens/istio-token",
+                   "--trust-domain=" + options.mesh.trust_domain,
+                   "--cluster-id=" + options.mesh.cluster_id,
+                   "--cluster-domain=" + options.mesh.cluster_domain};
+  std::string aliases;
+  for (const std::string& alias : options.mesh.trust_domain_aliases) {
+    aliases += (aliases.empty() ? "" : ",") + alias;
+  }
+  if (!aliases.empty()) program.flags.push_back("--trust-domain-aliases=" + aliases);
+  program.flags.insert(program.flags.end(), options.waypoint_flags.begin(),
+                       options.waypoint_flags.end());
+  program.volumes =
+      value_from(R"([{"name":"istio-token","projected":{"sources":[{"serviceAccountToken":)"
+                 R"({"path":"istio-token","expirationSeconds":43200,"audience":"istio-ca"}}]}},)"
+                 R"({"name":"istio-ca-root-cert","configMap":{"name":"istio-ca-root-cert"}}])");
+  program.volume_mounts = value_from(
+      R"([{"name":"istio-token","mountPath":"/var/run/secrets/tokens","readOnly":true},)"
+      R"({"name":"istio-ca-root-cert","mountPath":"/var/run/secrets/istio","readOnly":true}])");
+  program.resources = value_from(
+      R"({"requests":{"cpu":"100m","memory":"128Mi"},"limits":{"cpu":"2","memory":"1Gi"}})");
+  for (const std::string& secret : options.waypoint_pull_secrets) {
+    auto& one = *program.image_pull_secrets.mutable_list_value()->add_values();
+    (*one.mutable_struct_value()->mutable_fields())["name"].set_string_value(secret);
+  }
+  // "weft-control.<namespace>.svc" names the Service that nodes know control by.
+  const std::string& host = options.server_names.front();
+  made.control_service = {"Service", options.ns, host.substr(0, host.find('.'))};
+  made.claims_istio_class = options.revision.empty();
+  return made;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Control>> Control::create(const Options& options) {
@@ -64,7 +113,11 @@ Result<std::unique_ptr<Control>> Control::create(const Options& options) {
   } else {
     TRY(control->open_folder());
   }
-  parts.xds = std::make_unique<xds::Server>(parts.authenticator);
+  parts.xds = std::make_unique<xds::Server>(
+      parts.authenticator, [&mesh = parts.mesh](const identity::Caller& caller) {
+        const auto [ns, account] = identity::account_of(caller.subject);
+        return mesh.waypoint_of(std::string(ns), std::string(account));
+      });
   TRY(control->open_endpoints());
   if (parts.authority || !options.serving_cert_folder.empty()) TRY(control->open_service());
   return control;
@@ -104,7 +157,8 @@ Result<void> Control::open_cluster() {
       .node_proxies = {},
       .keeps_root = options.ca_certs_folder.empty() && options.serving_cert_folder.empty(),
       .ca_secret = options.ca_secret,
-      .mesh = options.mesh};
+      .mesh = options.mesh,
+      .waypoints = waypoint_options(options)};
   for (const std::string& account : options.trusted_node_accounts) {
     const size_t slash = account.find('/');
     wanted.node_proxies.insert(

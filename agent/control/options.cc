@@ -34,6 +34,10 @@ Result<void> read_cluster_flags(const Flags& flags, const Options::Variable& var
   options.revision = flags.get("revision");
   options.ca_secret = flags.get("ca-secret");
   options.trusted_node_accounts = flags.list("trusted-node-accounts");
+  options.waypoint_image = flags.get("waypoint-image");
+  options.waypoint_pull_policy = flags.get("waypoint-pull-policy");
+  options.waypoint_pull_secrets = flags.list("waypoint-pull-secrets");
+  options.waypoint_flags = flags.list("waypoint-flags");
   if (options.ns.empty()) {
     return fail(Code::kInvalid, "--namespace: expected control's own, or POD_NAMESPACE set");
   }
@@ -95,6 +99,16 @@ const std::vector<Flag>& Options::known_flags() {
       {.name = "trusted-node-accounts",
        .value = "NS/NAME[,..]",
        .help = "who may ask for what their node runs (weft-ztunnel of --namespace)"},
+      {.name = "waypoint-image",
+       .value = "IMAGE",
+       .help = "of weft-ztunnel: control makes waypoints of Gateways with it"},
+      {.name = "waypoint-pull-policy", .value = "POLICY", .help = "of that image"},
+      {.name = "waypoint-pull-secrets",
+       .value = "NAME[,..]",
+       .help = "for that image, of a waypoint's own namespace"},
+      {.name = "waypoint-flags",
+       .value = "--NAME=VALUE[,..]",
+       .help = "more flags of weft-ztunnel waypoint"},
       {.name = "ca-secret",
        .value = "NAME",
        .help = "your own CA, where this Secret of --namespace is there"},

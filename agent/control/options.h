@@ -35,6 +35,10 @@ struct Options {
   std::string replica;                             // this one of several
   std::string revision;                            // empty: acts on all objects
   std::vector<std::string> trusted_node_accounts;  // "ns/name"
+  std::string waypoint_image;                      // empty: control makes no waypoints
+  std::string waypoint_pull_policy;
+  std::vector<std::string> waypoint_pull_secrets;
+  std::vector<std::string> waypoint_flags;  // of weft-ztunnel waypoint, as the chart sets them
   compile::MeshConfig mesh;
 
   static const std::vector<Flag>& known_flags();

@@ -16,6 +16,7 @@ constexpr int kScalarBytes = 32;  // P-256; an ES256 signature is r and s, RFC 7
 constexpr size_t kNameBytesMax = 253;  // a Kubernetes object's name (DNS subdomain)
 constexpr std::string_view kSubjectPrefix = "system:serviceaccount:";
 constexpr std::string_view kNodeClaim = "weft.io/node";
+constexpr std::string_view kPodNodeClaim = "weft.io/pod-node";
 // A signer's clock may be ahead of ours by this much before its token counts as from the future.
 constexpr int64_t kIssuedAheadSecondsMax = 60;
 // The year 2200: what is beyond is a mistake, and soon (2262) overflows a time point.
@@ -125,6 +126,13 @@ bool is_service_account(std::string_view subject) {
          is_name(subject.substr(colon + 1));
 }
 
+std::pair<std::string_view, std::string_view> account_of(std::string_view subject) {
+  if (!is_service_account(subject)) return {};
+  subject.remove_prefix(kSubjectPrefix.size());
+  const size_t colon = subject.find(':');
+  return {subject.substr(0, colon), subject.substr(colon + 1)};
+}
+
 Result<TokenClaims> peek_claims(std::string_view token) {
   if (token.size() > kTokenBytesMax) return refuse("too long");
   const size_t first = token.find('.');
@@ -204,12 +212,13 @@ Result<Caller> read_claims(std::string_view payload, std::chrono::system_clock::
   if (!names_audience(json)) return refuse("wrong audience");
   const auto subject = json.text("sub");
   if (!subject || !is_service_account(*subject)) return refuse("subject is no service account");
-  const auto node = json.text(kNodeClaim);
+  const bool is_node_proxy = json.has(kNodeClaim);
+  const auto node = json.text(is_node_proxy ? kNodeClaim : kPodNodeClaim);
   if (!node || !is_name(*node)) return refuse("names no node");
   return Caller{.node = std::string(*node),
                 .subject = std::string(*subject),
                 .expires = std::chrono::system_clock::from_time_t(*expires),
-                .is_node_proxy = true};
+                .is_node_proxy = is_node_proxy};
 }
 
 Result<std::string> write_claims(const Caller& caller, std::chrono::system_clock::time_point now,
@@ -228,8 +237,9 @@ Result<std::string> write_claims(const Caller& caller, std::chrono::system_clock
   // No escapes are needed: the names were checked.
   return R"({"aud":[")" + std::string(kTokenAudience) + R"("],"sub":")" + caller.subject +
          R"(","iat":)" + std::to_string(issued) + R"(,"exp":)" +
-         std::to_string(issued + lifetime.count()) + R"(,")" + std::string(kNodeClaim) + R"(":")" +
-         caller.node + R"("})";
+         std::to_string(issued + lifetime.count()) + R"(,")" +
+         std::string(caller.is_node_proxy ? kNodeClaim : kPodNodeClaim) + R"(":")" + caller.node +
+         R"("})";
 }
 
 }  // namespace weft::identity

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace weft::identity {
 
@@ -44,6 +45,8 @@ constexpr std::string_view kTokenAudience = "istio-ca";
 std::string subject_of(std::string_view ns, std::string_view service_account);
 // Whether it is of that form.
 bool is_service_account(std::string_view subject);
+// Namespace and name of one that is; otherwise empty.
+std::pair<std::string_view, std::string_view> account_of(std::string_view subject);
 
 // What a token says of itself, whether it is true or not: for a token that an API server has
 // accepted, or to spare it one that it never would. kRefused: malformed.
@@ -56,8 +59,8 @@ Result<TokenClaims> peek_claims(std::string_view token);
 std::string fingerprint_of(std::string_view token);
 
 // Tokens as signed JWTs (ES256), for where there is no TokenReview: the sandbox. Claims: aud, sub,
-// exp, iat and "weft.io/node". The signer's key is a PEM file (0600), the verifier's its public
-// half.
+// exp, iat and "weft.io/node", or of a pod that is no node proxy "weft.io/pod-node". The signer's
+// key is a PEM file (0600), the verifier's its public half.
 class TokenSigner {
  public:
   virtual ~TokenSigner() = default;

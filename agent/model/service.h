@@ -3,6 +3,7 @@
 #include "agent/model/workload.h"
 #include "ztunnel/base/ip.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,7 @@ struct Service {
   std::vector<std::string> subject_alt_names;
   bool only_own_namespace = false;  // hidden from clients of other namespaces
   bool canonical = true;            // what Kubernetes itself knows
+  std::optional<Waypoint> waypoint;  // of what is sent to its addresses
 
   std::string key() const { return ns + "/" + hostname; }
 };

@@ -26,6 +26,13 @@ struct ApplicationTunnel {
   uint16_t port = 0;  // 0: the port that was asked for
 };
 
+// The Service of a waypoint, which traffic passes first.
+struct Waypoint {
+  std::string ns;
+  std::string hostname;
+  uint16_t port = 0;  // for HBONE
+};
+
 struct Locality {
   std::string region;
   std::string zone;
@@ -56,6 +63,7 @@ struct Workload {
   bool registry_only = false;              // it may only connect to what the mesh knows
   std::string hostname;                    // where it has no address: to be looked up in DNS
   std::string network;                     // empty: ours
+  std::optional<Waypoint> waypoint;        // of what is sent to its own addresses
   Locality locality;
   uint32_t capacity = 1;
   std::string pod_hostname;   // of the pod's spec: its own name below a headless Service

@@ -36,6 +36,7 @@ class Layout {
   std::string processes() const { return run_ + "/processes"; }
   std::string node(std::string_view node) const { return run_ + "/nodes/" + std::string(node); }
   std::string pod(std::string_view uid) const { return run_ + "/pods/" + std::string(uid); }
+  std::string secrets(std::string_view uid) const { return pod(uid) + "/secrets"; }
   // logs/<process>.log: "control", "supervisor", "node-1-agent", "node-1-ztunnel".
   std::string process_log(std::string_view process) const;
   std::string container_log(std::string_view uid, std::string_view container) const;

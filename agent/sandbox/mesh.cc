@@ -15,19 +15,6 @@ namespace {
 
 constexpr std::chrono::seconds kTokenLifetime{3600};
 
-Result<std::string> binary(const char* name) {
-  std::error_code error;
-  const auto own = std::filesystem::read_symlink("/proc/self/exe", error);
-  const std::string path = (own.parent_path() / name).string();
-  if (::access(path.c_str(), X_OK) != 0) {
-    return fail(Code::kNotFound, std::string(name) + " is not beside weft (" +
-                                     own.parent_path().string() +
-                                     "): build it, or start with "
-                                     "--no-mesh");
-  }
-  return path;
-}
-
 std::string roots_file(const Layout& layout) { return layout.control() + "/roots.pem"; }
 
 // What `up` was asked to add, one flag a line.
@@ -110,9 +97,22 @@ ProcessSpec ztunnel_spec(const Layout& layout, const std::string& ztunnel,
 
 }  // namespace
 
+Result<std::string> binary_beside_us(const char* name) {
+  std::error_code error;
+  const auto own = std::filesystem::read_symlink("/proc/self/exe", error);
+  const std::string path = (own.parent_path() / name).string();
+  if (::access(path.c_str(), X_OK) != 0) {
+    return fail(Code::kNotFound, std::string(name) + " is not beside weft (" +
+                                     own.parent_path().string() +
+                                     "): build it, or start with "
+                                     "--no-mesh");
+  }
+  return path;
+}
+
 Result<std::vector<ProcessSpec>> mesh_processes(const Layout& layout) {
-  const std::string agent = TRY(binary("weft-agent"));
-  const std::string ztunnel = TRY(binary("weft-ztunnel"));
+  const std::string agent = TRY(binary_beside_us("weft-agent"));
+  const std::string ztunnel = TRY(binary_beside_us("weft-ztunnel"));
   std::vector<ProcessSpec> specs = {control_spec(layout, agent)};
   for (const std::string& node : layout.nodes()) {
     specs.push_back(agent_spec(layout, agent, node));
@@ -131,20 +131,29 @@ Result<void> make_tokens(const Layout& layout) {
 Result<void> sign_tokens(const Layout& layout) {
   const auto signer = TRY(identity::TokenSigner::load(layout.keys() + "/token-key.pem"));
   for (const std::string& node : layout.nodes()) {
-    const identity::Caller caller{node, "system:serviceaccount:istio-system:ztunnel"};
+    const identity::Caller caller{.node = node,
+                                  .subject = "system:serviceaccount:istio-system:ztunnel",
+                                  .is_node_proxy = true};
     const std::string token = TRY(signer->sign(caller, kTokenLifetime));
     TRY(write_file_atomically(layout.node(node) + "/token", token, 0600));
   }
   return {};
 }
 
-runtime::Task<void> renew_tokens(runtime::Loop& loop, const Layout& layout) {
+Result<std::string> sign_token(const Layout& layout, const identity::Caller& caller) {
+  const auto signer = TRY(identity::TokenSigner::load(layout.keys() + "/token-key.pem"));
+  return signer->sign(caller, kTokenLifetime);
+}
+
+runtime::Task<void> renew_tokens(runtime::Loop& loop, const Layout& layout,
+                                 std::function<void()> others) {
   while (true) {
     co_await loop.sleep(std::chrono::milliseconds(kTokenLifetime) / 2);
     if (auto done = sign_tokens(layout); !done) {
       log::error("supervisor")
           .say(std::move(done).error().in("renewing the nodes' tokens").to_string());
     }
+    others();
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include "agent/sandbox/cgroup.h"
 #include "agent/sandbox/files.h"
+#include "agent/sandbox/gateways.h"
 #include "agent/sandbox/netns.h"
 #include "agent/sandbox/network.h"
 #include "ztunnel/base/log.h"
@@ -83,6 +84,10 @@ Result<void> PodRunner::prepare() {
   TRY(write_file_atomically(space_.resolv_conf,
                             resolv_conf_of(pod_->metadata().namespace_(), dns_ip)));
   TRY(write_file_atomically(space_.hosts, hosts_of(ips_, space_.hostname)));
+  if (wants_secrets(*pod_)) {
+    space_.secrets = layout.secrets(uid);
+    TRY(write_secrets(layout, *pod_));
+  }
   TRY(add_netns(space_.netns));
   TRY(join_pod(layout, node_, space_.netns, ips_, "veth" + uid.substr(0, 8)));
   TRY(make_cgroup(space_.cgroup));

@@ -2,13 +2,16 @@
 
 #include "agent/sandbox/cgroup.h"
 #include "agent/sandbox/files.h"
+#include "agent/sandbox/gateways.h"
 #include "agent/sandbox/netns.h"
 
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -53,6 +56,15 @@ Result<void> bind(const std::string& from, const char* over) {
   return {};
 }
 
+Result<void> show_secrets(const Fd& mount) {
+  if (::mkdir(kSecretsInPod, 0700) != 0) return fail_errno(errno, kSecretsInPod);
+  if (::syscall(SYS_move_mount, mount.get(), "", AT_FDCWD, kSecretsInPod,
+                MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+    return fail_errno(errno, std::string("mounting ") + kSecretsInPod);
+  }
+  return {};
+}
+
 // In the pause process. Mounts made here stay here; unmounts of the machine come in, so that no pod
 // holds what `down` or the end of another pod unmounts.
 Result<void> make_view(const PodSpace& space) {
@@ -65,11 +77,21 @@ Result<void> make_view(const PodSpace& space) {
   }
   TRY(bind(space.resolv_conf, "/etc/resolv.conf"));
   TRY(bind(space.hosts, "/etc/hosts"));
+  Fd secrets;  // a mount of its own, taken before what it is of disappears
+  if (!space.secrets.empty()) {
+    secrets = Fd(static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, space.secrets.c_str(),
+                                            OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
+    if (!secrets) return fail_errno(errno, "opening " + space.secrets);
+  }
   // The sandbox's keys, sockets and namespaces are none of a pod's business.
   ::umount2("/run/netns", MNT_DETACH);
   for (const std::string& mount : mounts_below("/run/weft")) ::umount2(mount.c_str(), MNT_DETACH);
-  if (::mount("tmpfs", "/run/weft", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY,
-              "size=4k") != 0) {
+  constexpr unsigned long kHiding = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  if (::mount("tmpfs", "/run/weft", "tmpfs", kHiding, "size=4k") != 0) {
+    return fail_errno(errno, "hiding /run/weft");
+  }
+  if (secrets) TRY(show_secrets(secrets));
+  if (::mount(nullptr, "/run/weft", nullptr, MS_REMOUNT | kHiding | MS_RDONLY, "size=4k") != 0) {
     return fail_errno(errno, "hiding /run/weft");
   }
   // /sys shows the network namespace in which it was mounted, and brings the cgroups with it.

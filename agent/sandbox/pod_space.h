@@ -17,6 +17,7 @@ struct PodSpace {
   std::string resolv_conf;  // files outside, bound over the pod's own
   std::string hosts;
   std::string hostname;
+  std::string secrets;  // a folder outside that the pod sees; empty: none
 };
 
 // Starts the pause process: `weft sandbox pause` with the namespaces made. The cgroup and the

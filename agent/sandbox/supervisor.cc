@@ -4,6 +4,7 @@
 #include "agent/sandbox/cgroup.h"
 #include "agent/sandbox/dns_server.h"
 #include "agent/sandbox/files.h"
+#include "agent/sandbox/gateways.h"
 #include "agent/sandbox/kubelet.h"
 #include "agent/sandbox/mesh.h"
 #include "agent/sandbox/netns.h"
@@ -51,6 +52,8 @@ class Supervisor {
   void on_change(const std::vector<source::Change>& changes);
   void reconcile_soon();
   void reconcile();
+  void reconcile_gateways();
+  void for_each_secret_holder(Result<void> (*write)(const Layout&, const crd::core::Pod&));
   void reconcile_deployments();
   void schedule_pods();
   void run_pods();
@@ -79,6 +82,7 @@ class Supervisor {
   const Families families_ = layout_.families();
   const Store store_;
   Cluster cluster_;
+  compile::WaypointProgram waypoint_;
   std::unique_ptr<source::Source> source_;
   std::map<objects::Key, ObjectPtr> objects_;
   std::map<std::string, std::unique_ptr<PodRunner>> runners_;  // by uid
@@ -121,7 +125,10 @@ Result<void> Supervisor::start() {
     if (families_.v6) dns_.push_back(TRY(open_dns(netns.get(), kDnsIpV6)));
   }
   std::vector<ProcessSpec> processes;
-  if (options_.mesh) processes = TRY(mesh_processes(layout_));
+  if (options_.mesh) {
+    processes = TRY(mesh_processes(layout_));
+    waypoint_ = TRY(waypoint_program());
+  }
   for (const DnsSockets& sockets : dns_) {
     const CurrentZone zone = [this] { return zone_; };
     loop_.spawn(serve_dns_udp(loop_, sockets.udp.get(), zone));
@@ -131,7 +138,9 @@ Result<void> Supervisor::start() {
     loop_.spawn(keep_running(loop_, layout_, std::move(spec)));
   }
   for (ProcessSpec& spec : processes) loop_.spawn(keep_running(loop_, layout_, std::move(spec)));
-  if (options_.mesh) loop_.spawn(renew_tokens(loop_, layout_));
+  if (options_.mesh) {
+    loop_.spawn(renew_tokens(loop_, layout_, [this] { for_each_secret_holder(write_secrets); }));
+  }
   loop_.spawn(watch());
   loop_.spawn(tick());
   loop_.spawn(limit_logs());
@@ -147,6 +156,7 @@ runtime::Task<void> Supervisor::watch() {
 runtime::Task<void> Supervisor::tick() {
   while (true) {
     co_await loop_.sleep(kReconcilePeriod);
+    for_each_secret_holder(refresh_roots);
     reconcile();
   }
 }
@@ -172,10 +182,44 @@ void Supervisor::reconcile_soon() {
 }
 
 void Supervisor::reconcile() {
+  if (options_.mesh) reconcile_gateways();
   reconcile_deployments();
   schedule_pods();
   run_pods();
   program_services();
+}
+
+void Supervisor::reconcile_gateways() {
+  std::vector<ObjectPtr> present;
+  for (const auto& [key, object] : objects_) present.push_back(object);
+  const GatewayPlan plan = plan_gateways(present, waypoint_, families_);
+  if (plan.put.empty() && plan.remove.empty()) return;
+  const auto lock = store_.lock();
+  for (const ObjectPtr& object : plan.put) {
+    if (auto put = store_.put(*object); !put) {
+      log::error("supervisor").say(put.error().to_string());
+      continue;
+    }
+    objects_[object->key()] = object;
+  }
+  for (const objects::Key& key : plan.remove) {
+    if (auto removed = store_.remove(key); !removed) {
+      log::error("supervisor").say(removed.error().to_string());
+    }
+    objects_.erase(key);
+  }
+}
+
+void Supervisor::for_each_secret_holder(Result<void> (*write)(const Layout&,
+                                                              const crd::core::Pod&)) {
+  for (const auto& [uid, runner] : runners_) {
+    if (runner->leaving() || runner->space().secrets.empty()) continue;
+    if (auto done = write(layout_, runner->pod()); !done) {
+      log::error("supervisor")
+          .field("pod", runner->pod().metadata().name())
+          .say(done.error().to_string());
+    }
+  }
 }
 
 void Supervisor::reconcile_deployments() {

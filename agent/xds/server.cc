@@ -102,14 +102,15 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     Impl& impl_;
   };
 
-  explicit Impl(std::shared_ptr<const identity::Authenticator> who)
-      : authenticator(std::move(who)), service(*this) {}
+  Impl(std::shared_ptr<const identity::Authenticator> who, WaypointOf which)
+      : authenticator(std::move(who)), waypoint_of(std::move(which)), service(*this) {}
 
   Reactor* accept(grpc::CallbackServerContext* context);
   std::vector<std::shared_ptr<Stream>> pin_all();  // `mutex` is held
   void pump_and_unpin(const std::vector<std::shared_ptr<Stream>>& pinned);
 
   const std::shared_ptr<const identity::Authenticator> authenticator;
+  const WaypointOf waypoint_of;
   Entrance service;
   PeerLimit unknown_callers;
 
@@ -175,14 +176,12 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
   // Begins, or ends, by what is known now of who calls. The caller gives a pin away.
   void admit(Result<identity::Caller> caller) {
     impl_->unknown_callers.leave(info_.peer);
-    if (caller && !caller->is_node_proxy) {
-      refuse(
-          {grpc::StatusCode::PERMISSION_DENIED,
-           caller->subject + " is no node proxy: the account is not in --trusted-node-accounts"});
-    } else if (!caller) {
+    if (!caller) {
       refuse(refusal_of(caller.error()));
+    } else if (caller->is_node_proxy) {
+      begin(std::move(*caller), "");
     } else {
-      begin(std::move(*caller));
+      admit_waypoint(std::move(*caller));
     }
     unpin();
   }
@@ -279,9 +278,26 @@ class Server::Impl::Stream final : public Reactor, public std::enable_shared_fro
     return is_ending_;
   }
 
-  void begin(identity::Caller caller) {
+  void admit_waypoint(identity::Caller caller) {
+    Result<std::optional<std::string>> waypoint = std::nullopt;
+    if (impl_->waypoint_of) waypoint = impl_->waypoint_of(caller);
+    if (!waypoint) {
+      refuse({grpc::StatusCode::UNAVAILABLE, waypoint.error().to_string()});
+    } else if (!*waypoint) {
+      refuse({grpc::StatusCode::PERMISSION_DENIED,
+              caller.subject +
+                  " is no node proxy and no waypoint: the account is not in "
+                  "--trusted-node-accounts, and there is no waypoint Gateway of its name"});
+    } else {
+      begin(std::move(caller), **waypoint + "/");
+    }
+  }
+
+  // `own`: what the names of resources that are nobody else's begin with.
+  void begin(identity::Caller caller, std::string own) {
     {
       const std::scoped_lock lock(impl_->mutex);
+      subscription_.restrict_to(std::move(own));
       info_.node = std::move(caller.node);
       token_expires_ = caller.expires;
       is_admitted_ = true;
@@ -394,8 +410,8 @@ void Server::Impl::pump_and_unpin(const std::vector<std::shared_ptr<Stream>>& pi
   }
 }
 
-Server::Server(std::shared_ptr<const identity::Authenticator> authenticator)
-    : impl_(std::make_shared<Impl>(std::move(authenticator))) {}
+Server::Server(std::shared_ptr<const identity::Authenticator> authenticator, WaypointOf waypoint_of)
+    : impl_(std::make_shared<Impl>(std::move(authenticator), std::move(waypoint_of))) {}
 
 Server::~Server() { shutdown(); }
 

@@ -4,8 +4,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,7 +17,8 @@ class Service;
 
 namespace weft::identity {
 class Authenticator;
-}
+struct Caller;
+}  // namespace weft::identity
 
 namespace weft::xds {
 
@@ -24,9 +27,14 @@ namespace weft::xds {
 // copies, and sees the latest state when it comes back.
 class Server {
  public:
-  // Callers must show a node proxy's token that `authenticator` accepts, in "authorization: Bearer
-  // ..": what they are told is the whole mesh's, and not for every pod to read.
-  explicit Server(std::shared_ptr<const identity::Authenticator> authenticator);
+  // Which waypoint a caller that is no node proxy is, as "namespace/name"; none: no waypoint.
+  // kUnavailable: it cannot be said yet. Called on any thread.
+  using WaypointOf = std::function<Result<std::optional<std::string>>(const identity::Caller&)>;
+  // Callers must show a token that `authenticator` accepts, in "authorization: Bearer ..": a node
+  // proxy's, or a waypoint's. What they are told is the whole mesh's, and not for every pod to
+  // read. What is one waypoint's ("<namespace>/<name>/..") only that waypoint is told.
+  explicit Server(std::shared_ptr<const identity::Authenticator> authenticator,
+                  WaypointOf waypoint_of = {});
   ~Server();
 
   // To be registered with a grpc::ServerBuilder; owned by this object.

@@ -62,8 +62,9 @@ Result<Subscription::Answer> Subscription::take(const DeltaDiscoveryRequest& req
 
   Answer answer;
   answer.type = type_name;
-  answer.is_new_unknown_type =
-      is_first && type_name != kAuthorizationType && type_name != kAddressType;
+  answer.is_new_unknown_type = is_first && type_name != kAuthorizationType &&
+                               type_name != kAddressType &&
+                               !type_name.starts_with(kWaypointTypesPrefix);
   if (!is_first && !type.in_flight.empty() && request.response_nonce() == type.in_flight) {
     answer.nacked = request.has_error_detail();
     answer.acked = !answer.nacked;
@@ -89,6 +90,7 @@ Result<void> Subscription::take_versions(Type& type, std::string_view type_name,
   }
   const uint64_t now = store.sequence();
   for (const auto& [name, version] : versions) {
+    if (!may_see(type_name, name)) continue;
     if (name.size() > kNameBytesMax) {
       return fail(Code::kLimit, "initial_resource_versions has too long names");
     }
@@ -105,13 +107,13 @@ void Subscription::want_all(Type& type, std::string_view type_name,
                             const Store& store) {
   type.wildcard = true;
   const auto& versions = request.initial_resource_versions();
-  type.first_is_all = is_first && versions.empty();
+  type.first_is_all = is_first && versions.empty() && !type_name.starts_with(kWaypointTypesPrefix);
   const Store::Table* table = store.table(type_name);
   if (type.first_is_all || table == nullptr) return;
   const uint64_t now = store.sequence();
   for (const auto& [name, entry] : *table) {
     const bool has_some = is_first ? versions.contains(*name) : type.names.contains(*name);
-    if (!has_some) type.changes.emplace(name, Change{now, now});
+    if (!has_some && may_see(type_name, *name)) type.changes.emplace(name, Change{now, now});
   }
 }
 
@@ -128,7 +130,7 @@ Result<void> Subscription::subscribe(Type& type, std::string_view type_name,
   const bool asks_all = (is_first && names.empty()) || std::ranges::count(names, kWildcard) > 0;
   if (asks_all && !type.wildcard) want_all(type, type_name, request, is_first, store);
   for (const auto& name : names) {
-    if (name == kWildcard) continue;
+    if (name == kWildcard || !may_see(type_name, name)) continue;
     if (type.names.size() >= kNamesMax) {
       return fail(Code::kLimit, "a stream subscribes to at most " + std::to_string(kNamesMax) +
                                     " names of a type");
@@ -180,6 +182,7 @@ void Subscription::mark(const Store::Changed& changed, uint64_t sequence) {
   Type& type = found->second;
   if (type.first_is_all && type.first_pending) return;  // it will be in it as it is then
   if (!type.wildcard && !type.names.contains(*changed.name)) return;
+  if (!may_see(changed.type, *changed.name)) return;
   const auto change =
       type.changes.try_emplace(changed.name, Change{sequence, sequence, false, changed.before})
           .first;

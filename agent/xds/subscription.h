@@ -20,7 +20,11 @@ namespace weft::xds {
 constexpr std::string_view kAuthorizationType = "istio.security.Authorization";
 constexpr std::string_view kAddressType = "istio.workload.Address";
 
-// A node subscribes to two types; others are answered with nothing, but cost a little state.
+// Each resource of ours is one waypoint's, whose "<namespace>/<name>/" its name begins with.
+constexpr std::string_view kWaypointTypesPrefix = "weft.";
+
+// A node subscribes to two types, a waypoint to four; others are answered with nothing, but cost a
+// little state.
 constexpr size_t kTypesMax = 16;
 // A client that subscribes by name asks for what its pods use; a whole large mesh is below this.
 constexpr size_t kNamesMax = 200'000;
@@ -54,6 +58,9 @@ class Subscription {
     size_t refused_count = 0;          // of all that it held
     bool is_new_unknown_type = false;  // to be logged once
   };
+  // Of waypoints' resources, those whose names begin with `own`; empty: none. To be called first.
+  void restrict_to(std::string own) { own_ = std::move(own); }
+
   // kLimit or kInvalid: the stream is to be ended with that.
   Result<Answer> take(const envoy::service::discovery::v3::DeltaDiscoveryRequest& request,
                       const Store& store);
@@ -91,12 +98,12 @@ class Subscription {
     size_t in_flight_count = 0;
   };
 
-  static Result<void> take_versions(
-      Type& type, std::string_view type_name,
-      const envoy::service::discovery::v3::DeltaDiscoveryRequest& request, const Store& store);
-  static void want_all(Type& type, std::string_view type_name,
-                       const envoy::service::discovery::v3::DeltaDiscoveryRequest& request,
-                       bool is_first, const Store& store);
+  Result<void> take_versions(Type& type, std::string_view type_name,
+                             const envoy::service::discovery::v3::DeltaDiscoveryRequest& request,
+                             const Store& store);
+  void want_all(Type& type, std::string_view type_name,
+                const envoy::service::discovery::v3::DeltaDiscoveryRequest& request, bool is_first,
+                const Store& store);
   Result<void> subscribe(Type& type, std::string_view type_name,
                          const envoy::service::discovery::v3::DeltaDiscoveryRequest& request,
                          bool is_first, const Store& store);
@@ -112,6 +119,12 @@ class Subscription {
                      const Store& store);
   std::optional<Batch> next_of(Type& type, const std::string& type_name, const Store& store);
 
+  bool may_see(std::string_view type_name, std::string_view name) const {
+    if (!type_name.starts_with(kWaypointTypesPrefix)) return true;
+    return !own_.empty() && name.starts_with(own_);
+  }
+
+  std::string own_;
   std::map<std::string, Type, std::less<>> types_;
   uint64_t nonce_ = 0;
 };

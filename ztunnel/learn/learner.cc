@@ -4,6 +4,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <random>
 
@@ -43,6 +44,7 @@ const std::string& mesh_roots_file(const LearnerConfig& config) {
 
 XdsNode node_of(const LearnerConfig& config) {
   XdsNode node;
+  node.role = config.role;
   node.name = config.node_name;
   node.cluster_id = config.cluster_id;
   node.trust_domain = config.trust_domain;
@@ -54,8 +56,10 @@ XdsNode node_of(const LearnerConfig& config) {
 
 }  // namespace
 
-Result<std::unique_ptr<Learner>> Learner::make(runtime::Loop& loop, LearnerConfig config) {
-  if (config.node_name.empty()) return fail(Code::kInvalid, "the node's name is empty");
+Result<std::unique_ptr<Learner>> Learner::make(runtime::Loop& loop, LearnerConfig config,
+                                               MoreResources* more) {
+  if (config.node_name.empty() && !config.own_identity)
+    return fail(Code::kInvalid, "the node's name is empty");
   if (const auto address = SocketAddress::parse(config.control_address); !address) {
     return Fail(Error(address.error()).in("control's address"));
   }
@@ -80,16 +84,18 @@ Result<std::unique_ptr<Learner>> Learner::make(runtime::Loop& loop, LearnerConfi
   };
   outside.xds_channels = make_control_link(loop, target);
   outside.ca_channels = make_control_link(loop, ca);
-  auto learner = std::make_unique<LearnerImpl>(loop, std::move(config), std::move(outside));
+  auto learner = std::make_unique<LearnerImpl>(loop, std::move(config), std::move(outside), more);
   if (auto loaded = learner->load_crls(); !loaded)
     return Fail(std::move(loaded.error()).in("--crl"));
   return learner;
 }
 
-LearnerImpl::LearnerImpl(runtime::Loop& loop, LearnerConfig config, LearnerOutside outside)
+LearnerImpl::LearnerImpl(runtime::Loop& loop, LearnerConfig config, LearnerOutside outside,
+                         MoreResources* more)
     : loop_(loop),
       config_(std::move(config)),
       outside_(std::move(outside)),
+      more_(more),
       hub_(config_.node_name, config_.cluster_id),
       builder_(config_.cluster_id, config_.network),
       publisher_(loop, [this] { publish(); }),
@@ -126,12 +132,16 @@ std::unique_ptr<View> LearnerImpl::make_view(runtime::Loop& worker) {
 Task<void> LearnerImpl::run() {
   if (restore_snapshot()) co_await snapshot_.write_first();
   tasks_.spawn(snapshot_.run());
-  tasks_.spawn(keep_parked());
   tasks_.spawn(identities_.run());
   tasks_.spawn(roots_.run());
   tasks_.spawn(crls_.run());
   tasks_.spawn(xds_.run());
-  tasks_.spawn(zds_.run());
+  if (has_agent()) {
+    tasks_.spawn(keep_parked());
+    tasks_.spawn(zds_.run());
+  } else {
+    identities_.want(*config_.own_identity);
+  }
   co_await tasks_.join();
 }
 
@@ -151,7 +161,8 @@ LearnerStatus LearnerImpl::status() const {
   LearnerStatus status;
   status.control_connected = control_connected_;
   status.agent_connected = agent_connected_;
-  status.configuration_complete = data.complete();
+  status.has_agent = has_agent();
+  status.configuration_complete = data.complete() && (more_ == nullptr || more_->is_complete());
   status.from_snapshot = addresses_from_snapshot_ || policies_from_snapshot_;
   status.pods = pods_.size();
   status.workloads = data.workloads.size();
@@ -195,7 +206,17 @@ void LearnerImpl::publish() {
   hub_.publish_state(state_);
 }
 
+std::vector<std::string> LearnerImpl::types() const {
+  // Policies first: what they guard comes after them.
+  std::vector<std::string> types{std::string(kAuthorizationType), std::string(kAddressType)};
+  if (more_ != nullptr) {
+    for (std::string& type : more_->types()) types.push_back(std::move(type));
+  }
+  return types;
+}
+
 std::vector<StateBuilder::Rejection> LearnerImpl::apply(const DeltaResponse& response) {
+  if (is_of_more(response.type_url())) return more_->apply(response);
   const bool is_known =
       response.type_url() == kAddressType || response.type_url() == kAuthorizationType;
   if (is_known) snapshot_.append(response);  // first: what is in force is on disk
@@ -208,7 +229,12 @@ std::vector<StateBuilder::Rejection> LearnerImpl::apply(const DeltaResponse& res
 }
 
 std::map<std::string, std::string> LearnerImpl::versions(std::string_view type) const {
+  if (is_of_more(type)) return more_->versions(type);
   return builder_.versions(type);
+}
+
+bool LearnerImpl::is_of_more(std::string_view type) const {
+  return more_ != nullptr && std::ranges::count(more_->types(), type) > 0;
 }
 
 void LearnerImpl::control_reached() {

@@ -4,6 +4,7 @@
 #include "ztunnel/learn/control_link.h"
 #include "ztunnel/learn/crl_watch.h"
 #include "ztunnel/learn/identities.h"
+#include "ztunnel/learn/more_resources.h"
 #include "ztunnel/learn/pods.h"
 #include "ztunnel/learn/publisher.h"
 #include "ztunnel/learn/roots_watch.h"
@@ -35,7 +36,8 @@ class LearnerImpl final : public Learner,
                           private ZdsSink,
                           private IdentitySink {
  public:
-  LearnerImpl(runtime::Loop& loop, LearnerConfig config, LearnerOutside outside);
+  LearnerImpl(runtime::Loop& loop, LearnerConfig config, LearnerOutside outside,
+              MoreResources* more = nullptr);
   ~LearnerImpl() override;
   // To be called first, where CRLs are kept; without them nothing may be served.
   Result<void> load_crls() { return crls_.load(); }
@@ -52,6 +54,7 @@ class LearnerImpl final : public Learner,
  private:
   std::vector<StateBuilder::Rejection> apply(const DeltaResponse& response) override;
   std::map<std::string, std::string> versions(std::string_view type) const override;
+  std::vector<std::string> types() const override;
   void control_reached() override;
   void control_lost(const Error& error) override;
 
@@ -67,6 +70,8 @@ class LearnerImpl final : public Learner,
   void identity_failed(const SpiffeId& identity, const Error& error) override;
   void identity_gone(const SpiffeId& identity) override;
 
+  bool has_agent() const { return !config_.own_identity.has_value(); }
+  bool is_of_more(std::string_view type) const;
   bool restore_snapshot();
   void publish_trust(std::shared_ptr<const tls::RevocationList> revoked);
   void publish();
@@ -77,6 +82,7 @@ class LearnerImpl final : public Learner,
   runtime::Loop& loop_;
   LearnerConfig config_;
   LearnerOutside outside_;
+  MoreResources* more_;
   ViewHub hub_;
   StateBuilder builder_;
   Publisher publisher_;

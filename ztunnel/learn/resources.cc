@@ -97,6 +97,43 @@ Result<Balancing> parse_balancing(const pb::Service& from) {
   return balancing;
 }
 
+Result<Waypoint> parse_waypoint(const pb::GatewayAddress& from, const std::string& network) {
+  constexpr uint32_t kPortMax = 65535;
+  Waypoint waypoint;
+  if (from.hbone_mtls_port() == 0 || from.hbone_mtls_port() > kPortMax) {
+    return wrong("waypoint.hbone_mtls_port",
+                 "expected a port up to 65535, got " + std::to_string(from.hbone_mtls_port()));
+  }
+  waypoint.port = static_cast<uint16_t>(from.hbone_mtls_port());
+  if (from.has_hostname()) {
+    waypoint.service = from.hostname().namespace_() + "/" + from.hostname().hostname();
+    return waypoint;
+  }
+  if (!from.has_address()) return wrong("waypoint", "expected a host name or an address");
+  if (from.address().network() != network) {
+    return wrong("waypoint.address", "it is on the network \"" + from.address().network() +
+                                         "\", and there is no way to other networks");
+  }
+  Result<IpAddress> address = IpAddress::from_bytes(from.address().address());
+  if (!address) return Fail(std::move(address.error()).in("waypoint.address"));
+  waypoint.address = *address;
+  return waypoint;
+}
+
+// The weighted ones go before the single one, which older ztunnels read (a waypoint in trial).
+Result<std::vector<Waypoint>> parse_waypoints(const pb::Service& from, const std::string& network) {
+  std::vector<Waypoint> waypoints;
+  for (const pb::WeightedWaypoint& one : from.weighted_waypoints()) {
+    Waypoint waypoint = TRY(parse_waypoint(one.destination(), network));
+    waypoint.weight = one.weight();
+    if (waypoint.weight > 0) waypoints.push_back(std::move(waypoint));
+  }
+  if (waypoints.empty() && from.has_waypoint()) {
+    waypoints.push_back(TRY(parse_waypoint(from.waypoint(), network)));
+  }
+  return waypoints;
+}
+
 Result<void> parse_vips(const pb::Service& from, const std::string& network, Service& service) {
   for (const pb::NetworkAddress& address : from.addresses()) {
     if (address.network() != network) continue;
@@ -198,7 +235,10 @@ Result<std::shared_ptr<const Workload>> parse_workload(const pb::Workload& from,
     workload->policies_key += std::to_string(name.size()) + ':' + name;
   }
   workload->host_network = from.network_mode() == pb::HOST_NETWORK;
-  workload->has_waypoint = from.has_waypoint();
+  if (from.has_waypoint()) {
+    workload->waypoints.push_back(TRY(parse_waypoint(from.waypoint(), network)));
+  }
+  workload->subsets.assign(from.subsets().begin(), from.subsets().end());
   workload->registry_only = from.registry_only();
   workload->pod_hostname = from.pod_hostname();
   workload->pod_subdomain = from.pod_subdomain();
@@ -227,7 +267,7 @@ Result<std::shared_ptr<const Service>> parse_service(const pb::Service& from,
     // Other kinds of names cannot be an identity of ours; leaving them out only accepts fewer.
     if (auto id = SpiffeId::parse(name)) service->subject_alt_names.push_back(std::move(*id));
   }
-  service->has_waypoint = from.has_waypoint() || from.weighted_waypoints_size() > 0;
+  service->waypoints = TRY(parse_waypoints(from, network));
   service->balancing = TRY(parse_balancing(from));
   service->families = families_of(from.ip_families());
   service->canonical = from.canonical();

@@ -49,6 +49,15 @@ std::shared_ptr<const Service> State::service_by_key(std::string_view ns_and_hos
   return find_in(data_->services, ns_and_hostname);
 }
 
+std::shared_ptr<const Service> State::service_of(const Waypoint& waypoint) const {
+  if (!waypoint.address) return service_by_key(waypoint.service);
+  // Whoever may use a waypoint: its own Service's visibility decides nothing.
+  const auto claims = data_->vips.claims().find(
+      *Cidr::make(*waypoint.address, waypoint.address->is_v4() ? 32 : 128));
+  return claims == data_->vips.claims().end() || claims->second.empty() ? nullptr
+                                                                       : claims->second.front();
+}
+
 Result<policy::PolicySets> State::policies_for(const Workload& workload) const {
   if (!data_->policies_complete) {
     return fail(Code::kUnavailable, "control has not sent the authorization policies yet");

@@ -31,6 +31,14 @@ struct ApplicationTunnel {
   uint16_t port = 0;            // 0: the port that was asked for
 };
 
+// Through whom traffic goes to a workload or service: one of the pods of a Service.
+struct Waypoint {
+  std::string service;               // "namespace/hostname"; empty: by its address
+  std::optional<IpAddress> address;  // virtual
+  uint16_t port = 0;                 // the Service's, for HBONE
+  uint32_t weight = 1;               // among several
+};
+
 // A workload as the data path uses it: parsed, with what a decision needs already resolved.
 struct Workload {
   std::string uid;
@@ -57,12 +65,12 @@ struct Workload {
   std::vector<std::string> authorization_policies;  // "ns/name"
   std::string policies_key;                         // one text for all of them; empty: none
   std::optional<ApplicationTunnel> application_tunnel;
-  bool host_network = false;  // its IP is the node's: not found by IP
-  bool has_waypoint =
-      false;  // waypoints are not served yet: traffic that is to pass one is refused
-  bool registry_only = false;  // as a source: it may only connect to what the mesh knows
-  std::string pod_hostname;    // of the pod's spec, as pod_subdomain: its own name below a headless
-  std::string pod_subdomain;   // service of that name
+  bool host_network = false;         // its IP is the node's: not found by IP
+  std::vector<Waypoint> waypoints;   // none: straight to it
+  std::vector<std::string> subsets;  // of services: "namespace/hostname/subset"
+  bool registry_only = false;        // as a source: it may only connect to what the mesh knows
+  std::string pod_hostname;   // of the pod's spec, as pod_subdomain: its own name below a headless
+  std::string pod_subdomain;  // service of that name
 };
 
 struct Endpoint {
@@ -96,7 +104,7 @@ struct Service {
       ports;  // service port -> target port (0: each endpoint's own)
   std::vector<SpiffeId> subject_alt_names;
   std::vector<Endpoint> endpoints;
-  bool has_waypoint = false;  // waypoints are not served yet: traffic to such a service is refused
+  std::vector<Waypoint> waypoints;  // any of them; none: straight to an endpoint
   Balancing balancing;
   IpFamilies families = IpFamilies::kAny;
   bool canonical = false;           // what Kubernetes itself knows: preferred among equals
@@ -124,6 +132,8 @@ class State {
   // What DNS names mean.
   const NameTable& names() const;
   std::shared_ptr<const Service> service_by_key(std::string_view ns_and_hostname) const;
+  // The Service of a waypoint; null: it is not known (any more).
+  std::shared_ptr<const Service> service_of(const Waypoint& waypoint) const;
   // What applies to a workload as a destination. An Error (kUnavailable) before the first complete
   // set of Authorizations, or where the workload names one that is not there: refuse.
   // Good as long as this State is.

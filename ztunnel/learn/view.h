@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,7 +45,7 @@ struct Pod {
   Fd netns;
   // Those of IPv4 TCP are always there; of the others what the agent could open, and serves.
   std::array<Fd, kListenerKinds> listeners;
-  bool answers_dns = false;  // its agent captures DNS: queries over TCP are answered, too
+  bool answers_dns = false;        // its agent captures DNS: queries over TCP are answered, too
   bool peer_port_by_mark = false;  // as proto/zds.proto has it
   // Its agent (Istio's istio-cni) gave no sockets: it redirects the pod's connections by netfilter
   // to ports that ztunnel opens in the pod (redirected.h).
@@ -96,7 +97,13 @@ class View {
   virtual void observe(PodObserver* observer) = 0;
 };
 
+class MoreResources;
+
 struct LearnerConfig {
+  // Without a node agent: the identity of the process itself, which asks for no other. The node's
+  // name is then a label.
+  std::optional<SpiffeId> own_identity;
+  std::string role = "ztunnel";  // as xDS names it
   std::string node_name;
   std::string cluster_id = "Kubernetes";
   std::string network;  // ours, as control names it; empty: of a mesh that has only one
@@ -108,10 +115,10 @@ struct LearnerConfig {
   std::string ca_address;
   std::string ca_server_name;
   std::string ca_roots_file;  // empty: control's
-  std::string token_file;           // bearer token, read again at each request
-  std::string zds_socket;           // unix SOCK_SEQPACKET of the node agent
-  std::string snapshot_file;        // empty: none is kept
-  std::string crl_file;             // CRLs, PEM or DER; empty: none
+  std::string token_file;     // bearer token, read again at each request
+  std::string zds_socket;     // unix SOCK_SEQPACKET of the node agent
+  std::string snapshot_file;  // empty: none is kept
+  std::string crl_file;       // CRLs, PEM or DER; empty: none
   std::vector<std::string> trust_domain_aliases;
   std::chrono::seconds certificate_ttl{24 * 3600};
   // The ztunnel itself, as it names itself to control. Empty: $POD_NAME, $POD_NAMESPACE and
@@ -125,6 +132,7 @@ struct LearnerConfig {
 struct LearnerStatus {
   bool control_connected = false;
   bool agent_connected = false;  // and its snapshot of pods is complete
+  bool has_agent = true;         // false: there is none to be connected to
   bool configuration_complete = false;
   bool from_snapshot = false;
   size_t pods = 0;
@@ -146,7 +154,9 @@ struct LearnerStatus {
 // loops must not go before run() has ended.
 class Learner {
  public:
-  static Result<std::unique_ptr<Learner>> make(runtime::Loop& loop, LearnerConfig config);
+  // `more`: what else is asked of control; null: nothing. Outlives the learner.
+  static Result<std::unique_ptr<Learner>> make(runtime::Loop& loop, LearnerConfig config,
+                                               MoreResources* more = nullptr);
   virtual ~Learner() = default;
   virtual std::unique_ptr<View> make_view(runtime::Loop& worker) = 0;
   virtual runtime::Task<void> run() = 0;  // until stop()

@@ -32,7 +32,7 @@ std::string describe(const std::vector<StateBuilder::Rejection>& rejections) {
 
 void fill_node(envoy::service::discovery::v3::Node& out, const XdsNode& node) {
   const auto& ns = node.pod_namespace;
-  out.set_id("ztunnel~" + node.pod_ip + "~" + node.pod_name + "." + ns + "~" + ns +
+  out.set_id(node.role + "~" + node.pod_ip + "~" + node.pod_name + "." + ns + "~" + ns +
              ".svc.cluster.local");
   auto& fields = *out.mutable_metadata()->mutable_fields();
   fields["NAME"].set_string_value(node.pod_name);
@@ -104,9 +104,10 @@ std::string XdsClient::subscription(std::string_view type, bool first) const {
 }
 
 Task<Result<void>> XdsClient::talk(http::GrpcStream& stream) {
-  // Policies are asked for first: what they guard comes after them.
-  CO_TRY(co_await stream.send(subscription(kAuthorizationType, true)));
-  CO_TRY(co_await stream.send(subscription(kAddressType, false)));
+  bool first = true;
+  for (const std::string& type : sink_.types()) {
+    CO_TRY(co_await stream.send(subscription(type, std::exchange(first, false))));
+  }
   bool reached = false;
   while (true) {
     const std::string message = CO_TRY(co_await stream.receive());

@@ -18,6 +18,8 @@ class XdsSink {
   virtual ~XdsSink() = default;
   virtual std::vector<StateBuilder::Rejection> apply(const DeltaResponse& response) = 0;
   virtual std::map<std::string, std::string> versions(std::string_view type) const = 0;
+  // What to subscribe to, in the order in which it is to come.
+  virtual std::vector<std::string> types() const = 0;
   // The first response of a stream has come; or the stream, or the way to it, failed.
   virtual void control_reached() = 0;
   virtual void control_lost(const Error& error) = 0;
@@ -25,7 +27,8 @@ class XdsSink {
 
 // Who asks, as control's log and istiod's push filters see it.
 struct XdsNode {
-  std::string name;  // of the node
+  std::string role = "ztunnel";  // "ztunnel", "waypoint"
+  std::string name;              // of the node
   std::string cluster_id;
   std::string pod_name;  // of the ztunnel
   std::string pod_namespace;
@@ -33,7 +36,7 @@ struct XdsNode {
   std::string trust_domain;
 };
 
-// Keeps one delta ADS stream to control open, subscribed to everything of both types. Each response
+// Keeps one delta ADS stream to control open, subscribed to everything of the types. Each response
 // is applied and acknowledged; where a resource in it was wrong, refused by name. After a failure
 // it connects again, waiting 10 ms at first and 15 s at most, and tells what it has, so that
 // control sends only what changed and names what is gone. Belongs to the learner's thread.

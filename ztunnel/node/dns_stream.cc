@@ -5,7 +5,7 @@
 #include "ztunnel/dns/message.h"
 #include "ztunnel/node/dns_proxy.h"
 #include "ztunnel/node/outbound.h"
-#include "ztunnel/node/report.h"
+#include "ztunnel/role/report.h"
 
 namespace weft::node {
 namespace {
@@ -45,7 +45,7 @@ class StreamUpstream final : public DnsUpstream {
   Task<Result<std::string>> ask(std::string query) {
     if (aborted_) co_return fail(Code::kCancelled, "the DNS query was given up here");
     if (!stream_) {
-      report_.emplace(proxy_, Direction::kOutbound, client_, resolver_);
+      report_.emplace(proxy_.reporting(), Direction::kOutbound, client_, resolver_);
       stream_ = co_await open_outbound(proxy_, client_, resolver_, *report_);
       if (!stream_) co_return fail(Code::kUnavailable, "no connection to the resolver");
       report_->opened();

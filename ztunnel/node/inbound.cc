@@ -131,7 +131,7 @@ void report_failure(const ConnectFailure& failure, Report& report) {
 }
 
 Task<void> serve_connect(Tunnel tunnel, std::unique_ptr<hbone::IncomingConnect> incoming) {
-  Report report(tunnel.proxy, Direction::kInbound, tunnel.peer, tunnel.local);
+  Report report(tunnel.proxy.reporting(), Direction::kInbound, tunnel.peer, tunnel.local);
   report.record.hbone_address = incoming->request().authority;
   report.record.source.identity = incoming->peer();
   report.mutual_tls = true;
@@ -182,7 +182,7 @@ Task<void> serve_tunnel(PodProxy& proxy, std::unique_ptr<SocketStream> transport
   auto tls = co_await accept_tls(proxy, std::move(transport));
   breakable.reset();
   if (!tls) {
-    Report report(proxy, Direction::kInbound, peer, local);
+    Report report(proxy.reporting(), Direction::kInbound, peer, local);
     report.failed_early(tls.error(), Flag::kTlsFailure);
     co_return;
   }
@@ -195,7 +195,7 @@ Task<void> serve_tunnel(PodProxy& proxy, std::unique_ptr<SocketStream> transport
         return serve_connect(tunnel, std::move(incoming));
       },
       [tunnel, who](const Error& error) {
-        Report report(tunnel.proxy, Direction::kInbound, tunnel.peer, tunnel.local);
+        Report report(tunnel.proxy.reporting(), Direction::kInbound, tunnel.peer, tunnel.local);
         report.failed_early(Error(error).in("peer " + who), Flag::kH2HandshakeFailure);
       });
   hbone::ServerConnection* server = connection.get();
@@ -225,7 +225,7 @@ Task<void> serve_plain(PodProxy& proxy, std::unique_ptr<SocketStream> downstream
                        SocketAddress client, SocketAddress target) {
   SocketStream* raw = downstream.get();
   const PodProxy::Breakable breakable(proxy, [raw] { raw->abort(); });
-  Report report(proxy, Direction::kInbound, client, target);
+  Report report(proxy.reporting(), Direction::kInbound, client, target);
   if (is_own_port(proxy.pod(), target.port)) {
     report.failed_early(Error(Code::kRefused, "the port is ztunnel's own"), Flag::kConnect);
     downstream->abort();

@@ -40,53 +40,50 @@ std::unexpected<Refusal> refuse_early(Error error) {
   return std::unexpected(Refusal{std::move(error), Flag::kConnect, true});
 }
 
-Flag flag_of(hbone::Flag flag) {
-  switch (flag) {
-    case hbone::Flag::kNone:
-      return Flag::kNone;
-    case hbone::Flag::kConnect:
-      return Flag::kConnect;
-    case hbone::Flag::kTlsFailure:
-      return Flag::kTlsFailure;
-    case hbone::Flag::kH2HandshakeFailure:
-      return Flag::kH2HandshakeFailure;
-    case hbone::Flag::kDeny:
-      return Flag::kDenied;
-    case hbone::Flag::kIdentity:
-      return Flag::kIdentityError;
-  }
-  return Flag::kConnect;
-}
-
 Task<Upstream> open_plain(PodProxy& proxy, SocketAddress to) {
   auto stream = co_await proxy.dial_from_pod(to);
   if (!stream) co_return refuse(std::move(stream.error()), Flag::kConnect);
   co_return std::unique_ptr<ByteStream>(std::move(*stream));
 }
 
+// One hop by HBONE: to whom, and what he is asked for.
+struct Hop {
+  SocketAddress address;        // the peer's
+  std::vector<SpiffeId> peers;  // any of these may answer
+  std::string authority;
+};
+
+Hop hop_to(const Route& route, const ToWorkload& to) {
+  Hop hop{{to.address.ip, hbone::kHbonePort}, {to.workload->identity}, to.address.to_string()};
+  if (route.service) {
+    const auto& names = route.service->subject_alt_names;
+    hop.peers.insert(hop.peers.end(), names.begin(), names.end());
+  }
+  return hop;
+}
+
+Hop hop_to(const ToWaypoint& to) {
+  Hop hop{to.address, {to.workload->identity}, to.authority};
+  hop.peers.insert(hop.peers.end(), to.names.begin(), to.names.end());
+  return hop;
+}
+
 Task<Upstream> open_tunnel(PodProxy& proxy, const learn::Workload& source, const Route& route,
-                           const ToWorkload& to, SocketAddress client, Report& report) {
+                           Hop hop, SocketAddress client, Report& report) {
   WorkerContext& context = proxy.context();
   auto tls = co_await context.view.context_for(source.identity, kIdentityWait);
   if (!tls) {
     co_return refuse(std::move(tls.error()).in("no certificate for " + source.identity.to_string()),
                      Flag::kIdentityError);
   }
-  hbone::TunnelKey key;
-  key.source = source.identity;
-  key.peers.push_back(to.workload->identity);
-  if (route.service) {
-    const auto& names = route.service->subject_alt_names;
-    key.peers.insert(key.peers.end(), names.begin(), names.end());
-  }
-  key.address = SocketAddress{to.address.ip, hbone::kHbonePort};
+  hbone::TunnelKey key{source.identity, std::move(hop.peers), hop.address};
   report.record.destination.address = key.address;
-  report.record.hbone_address = to.address.to_string();
-  hbone::ConnectRequest request =
-      role::connect_request(source, client, to.address, route.service.get(), context.random);
+  report.record.hbone_address = hop.authority;
+  hbone::ConnectRequest request = role::connect_request(source, client, std::move(hop.authority),
+                                                        route.service.get(), context.random);
   auto tunnelled = co_await proxy.pool().open(std::move(key), std::move(*tls), std::move(request));
   if (!tunnelled) {
-    co_return refuse(std::move(tunnelled.error().error), flag_of(tunnelled.error().flag));
+    co_return refuse(std::move(tunnelled.error().error), role::flag_of(tunnelled.error().flag));
   }
   report.record.destination.identity = tunnelled->peer;
   report.mutual_tls = true;
@@ -118,7 +115,7 @@ Task<Upstream> open_workload(PodProxy& proxy, std::shared_ptr<const learn::Workl
     report.record.destination.identity = to.workload->identity;
     co_return std::move(*stream);
   }
-  co_return co_await open_tunnel(proxy, *source, route, to, client, report);
+  co_return co_await open_tunnel(proxy, *source, route, hop_to(route, to), client, report);
 }
 
 // The addresses of a workload that is known by its name, the most promising first: one that has not
@@ -158,6 +155,22 @@ Task<Upstream> try_address(PodProxy& proxy, std::shared_ptr<const learn::Workloa
   co_return upstream;
 }
 
+// To a pod of a waypoint; which is remembered where it fails.
+Task<Upstream> try_waypoint(PodProxy& proxy, const learn::Workload& source, SocketAddress client,
+                            const Route& route, const ToWaypoint& to, Report& report) {
+  report.destination(to.workload);
+  Upstream upstream = co_await open_tunnel(proxy, source, route, hop_to(to), client, report);
+  role::EndpointMemory& memory = proxy.context().endpoint_memory;
+  if (upstream) {
+    memory.succeeded(to.address);
+  } else if (is_worth_another(proxy, upstream.error())) {
+    memory.failed(to.address, proxy.context().loop.now());
+    upstream.error().error = std::move(upstream.error().error)
+                                 .in("waypoint " + to.workload->ns + "/" + to.workload->name);
+  }
+  co_return upstream;
+}
+
 // To a workload; one that is known by its name is looked up, and its addresses tried in turn.
 Task<Upstream> try_workload(PodProxy& proxy, const learn::State& state,
                             std::shared_ptr<const learn::Workload> source, SocketAddress client,
@@ -176,13 +189,19 @@ Task<Upstream> try_workload(PodProxy& proxy, const learn::State& state,
   for (const IpAddress& ip : *found) {
     to.address.ip = ip;
     const ToWorkload known = as_known(state, to);
-    if (known.workload != to.workload && known.workload->has_waypoint) {
-      co_return refuse(Error(Code::kUnavailable, host + " is the address " + ip.to_string() +
-                                                     " of a pod with a waypoint, which this "
-                                                     "ztunnel cannot use"),
-                       Flag::kConnect);
+    Destination next = known;
+    if (known.workload != to.workload) {
+      next = route_to_workload(state, known.workload, known.address,
+                               {.source = *source, .random = proxy.context().random()});
     }
-    Upstream upstream = co_await try_address(proxy, source, client, route, known, report);
+    if (const auto* nowhere = std::get_if<ToNowhere>(&next)) {
+      co_return refuse(Error(Code::kUnavailable, nowhere->reason), Flag::kConnect);
+    }
+    const auto* waypoint = std::get_if<ToWaypoint>(&next);
+    Upstream upstream =
+        waypoint != nullptr
+            ? co_await try_waypoint(proxy, *source, client, route, *waypoint, report)
+            : co_await try_address(proxy, source, client, route, known, report);
     if (upstream || !is_worth_another(proxy, upstream.error())) co_return upstream;
     if (!first) first = std::move(upstream.error());
   }
@@ -210,16 +229,19 @@ Task<Upstream> open_upstream(PodProxy& proxy, const learn::State& state,
       if (first) break;  // that one's reason says more
       co_return refuse_early(Error(Code::kUnavailable, nowhere->reason));
     }
-    const auto* to = std::get_if<ToWorkload>(&route.destination);
-    if (to == nullptr) co_return co_await open_plain(proxy, original);
-
-    Upstream upstream =
-        co_await try_workload(proxy, state, source, client, original, route, *to, report);
-    if (upstream || !route.service || !is_worth_another(proxy, upstream.error())) {
-      co_return upstream;
+    if (std::holds_alternative<ToOriginal>(route.destination)) {
+      co_return co_await open_plain(proxy, original);
     }
+    const auto* waypoint = std::get_if<ToWaypoint>(&route.destination);
+    const auto* to = std::get_if<ToWorkload>(&route.destination);
+    Upstream upstream =
+        waypoint != nullptr
+            ? co_await try_waypoint(proxy, *source, client, route, *waypoint, report)
+            : co_await try_workload(proxy, state, source, client, original, route, *to, report);
+    const bool has_others = waypoint != nullptr || route.service != nullptr;
+    if (upstream || !has_others || !is_worth_another(proxy, upstream.error())) co_return upstream;
     if (!first) first = std::move(upstream.error());
-    tried[attempt] = to->endpoint;
+    tried[attempt] = waypoint != nullptr ? waypoint->endpoint : to->endpoint;
   }
   co_return std::unexpected(std::move(*first));
 }
@@ -267,7 +289,7 @@ Task<void> serve_outbound(PodProxy& proxy, Fd connection) {
     if (!other_than_dns) co_return;
     begun = std::move(*other_than_dns);
   }
-  Report report(proxy, Direction::kOutbound, *client, *original);
+  Report report(proxy.reporting(), Direction::kOutbound, *client, *original);
   if (asks_for_proxy) {
     report.failed_early(Error(Code::kRefused, "the port is ztunnel's own"), Flag::kConnect);
     downstream.abort();

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ztunnel/node/pod_proxy.h"
-#include "ztunnel/node/report.h"
+#include "ztunnel/role/report.h"
 
 #include <memory>
 

@@ -21,11 +21,11 @@ bool is_dns_reader(const WorkerContext& context, const learn::Pod& pod) {
   return std::hash<std::string>{}(pod.uid) % context.config.workers == context.worker;
 }
 
-Sharing::Kind kind_of(bool outbound, const Fd& connection) {
-  if (outbound) return Sharing::Kind::kOutbound;
+role::Sharing::Kind kind_of(bool outbound, const Fd& connection) {
+  if (outbound) return role::Sharing::Kind::kOutbound;
   const auto target = runtime::local_address(connection.get());
   const bool is_tunnel = target && target->port == hbone::kHbonePort;
-  return is_tunnel ? Sharing::Kind::kTunnel : Sharing::Kind::kPlain;
+  return is_tunnel ? role::Sharing::Kind::kTunnel : role::Sharing::Kind::kPlain;
 }
 
 }  // namespace
@@ -34,7 +34,7 @@ PodProxy::PodProxy(WorkerContext& context, std::shared_ptr<const learn::Pod> pod
     : context_(context),
       pool_(context.loop, [this](SocketAddress to) { return dial_tunnel(*this, to); }),
       place_(context.sharings.of(pod->uid), context.worker, context.loop,
-             [this](Sharing::Kind kind, Fd connection) {
+             [this](role::Sharing::Kind kind, Fd connection) {
                context_.loop.spawn(serve(kind, std::move(connection)));
              }) {
   listeners_.push_back(std::make_unique<Listeners>(*this, std::move(pod)));
@@ -76,15 +76,15 @@ void PodProxy::Listeners::stop() {
 }
 
 Task<void> PodProxy::accepted(bool outbound, Fd connection) {
-  const Sharing::Kind kind = kind_of(outbound, connection);
+  const role::Sharing::Kind kind = kind_of(outbound, connection);
   place_.accepted(kind, std::move(connection));
   co_return;
 }
 
-Task<void> PodProxy::serve(Sharing::Kind kind, Fd connection) {
+Task<void> PodProxy::serve(role::Sharing::Kind kind, Fd connection) {
   const Guest guest(*this);
-  co_await (kind == Sharing::Kind::kOutbound ? serve_outbound(*this, std::move(connection))
-                                             : serve_inbound(*this, std::move(connection)));
+  co_await (kind == role::Sharing::Kind::kOutbound ? serve_outbound(*this, std::move(connection))
+                                                   : serve_inbound(*this, std::move(connection)));
   place_.ended(kind);
 }
 

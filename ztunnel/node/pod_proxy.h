@@ -3,11 +3,11 @@
 #include "ztunnel/dns/resolver.h"
 #include "ztunnel/hbone/pool.h"
 #include "ztunnel/learn/view.h"
-#include "ztunnel/node/report.h"
-#include "ztunnel/node/sharing.h"
 #include "ztunnel/role/endpoint_memory.h"
 #include "ztunnel/role/handshakes.h"
 #include "ztunnel/role/memory_trimmer.h"
+#include "ztunnel/role/report.h"
+#include "ztunnel/role/sharing.h"
 #include "ztunnel/runtime/socket.h"
 #include "ztunnel/runtime/sync.h"
 
@@ -21,6 +21,10 @@
 #include <utility>
 
 namespace weft::node {
+
+using role::Direction;
+using role::Flag;
+using role::Report;
 
 class DnsSocket;
 struct DnsMetrics;
@@ -69,7 +73,7 @@ struct WorkerContext {
   // pod can do to its own network must not decide where others are sent.
   dns::Resolver resolver;
   size_t worker = 0;  // its number, below NodeConfig::workers
-  Sharings& sharings;
+  role::Sharings& sharings;
   const DnsMetrics* dns_metrics = nullptr;
   role::MemoryTrimmer memory = {};
 };
@@ -118,6 +122,7 @@ class PodProxy {
 
   // Connections that are open now; a Report is one. Reports keep it.
   std::unordered_set<const Report*>& open_connections() { return open_connections_; }
+  role::Reporting reporting() { return {context_.loop, context_.metrics, open_connections_}; }
 
   // Tunnels of peers that have been revoked are broken, in both directions.
   void break_revoked(const tls::RevocationList& revoked);
@@ -211,11 +216,11 @@ class PodProxy {
   void for_each_breakable(std::function<void()> Breakable::* call);
   runtime::Task<void> retire_listeners(Listeners& listeners);
   runtime::Task<void> accepted(bool outbound, Fd connection);
-  runtime::Task<void> serve(Sharing::Kind kind, Fd connection);  // as a guest
+  runtime::Task<void> serve(role::Sharing::Kind kind, Fd connection);  // as a guest
 
   WorkerContext& context_;
   hbone::Pool pool_;
-  Sharing::Place place_;
+  role::Sharing::Place place_;
   std::vector<std::unique_ptr<Listeners>> listeners_;  // the last is the present one
   runtime::TaskScope acceptors_;
   std::set<Breakable*> breakables_;

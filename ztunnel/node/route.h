@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <variant>
+#include <vector>
 
 namespace weft::node {
 
@@ -24,14 +25,25 @@ struct ToWorkload {
   const learn::Workload* endpoint = nullptr;  // the service's, as Choice::tried names it
 };
 
+// A pod of the waypoint before a service or workload, which decides where it goes.
+struct ToWaypoint {
+  std::shared_ptr<const learn::Workload> workload;
+  SocketAddress address;  // of it, for HBONE
+  const learn::Workload* endpoint = nullptr;
+  std::vector<SpiffeId> names;  // its Service's, besides the pod's own
+  std::string authority;        // what it is asked for: where the client wanted to go
+};
+
 // Nowhere, and why: what the log says.
 struct ToNowhere {
   std::string reason;
 };
 
+using Destination = std::variant<ToOriginal, ToWorkload, ToWaypoint, ToNowhere>;
+
 struct Route {
   std::shared_ptr<const learn::Service> service;  // null: not addressed through a service
-  std::variant<ToOriginal, ToWorkload, ToNowhere> destination;
+  Destination destination;
 };
 
 using role::Choice;
@@ -40,12 +52,15 @@ using role::kAttemptsMax;
 // One service address, one workload address, one service range, else the original destination;
 // that only where the source may connect to what the mesh does not know.
 //
-// Of a service, the endpoint that role::pick() chooses.
+// Of a service, the endpoint that role::pick() chooses. What has a waypoint is reached through it
+// alone, by whoever is not that waypoint himself.
 Route choose_route(const learn::State& state, const SocketAddress& original, const Choice& choice);
+// The same for what is reached as this workload, whoever has a waypoint before it.
+Destination route_to_workload(const learn::State& state,
+                              std::shared_ptr<const learn::Workload> workload,
+                              const SocketAddress& original, const Choice& choice);
 
-// An endpoint that is written down by its address or name alone may be a pod of the mesh: then it
-// is reached as that pod, over mutual TLS and as its policies want it, never in plain text beside
-// them.
+// By role::known_as().
 ToWorkload as_known(const learn::State& state, ToWorkload to);
 
 }  // namespace weft::node

@@ -58,7 +58,7 @@ class NodeRole final : public role::Role {
 
  private:
   NodeConfig config_;
-  std::optional<Sharings> sharings_;
+  std::optional<role::Sharings> sharings_;
   std::optional<DnsMetrics> dns_metrics_;
   std::vector<Worker*> workers_;
 };

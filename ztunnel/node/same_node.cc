@@ -69,7 +69,8 @@ Task<std::expected<std::unique_ptr<runtime::ByteStream>, SameNodeError>> open_sa
     PodProxy& destination, std::shared_ptr<const learn::Workload> source, SocketAddress client,
     ToWorkload to) {
   PodProxy::Guest guest(destination);
-  auto report = std::make_unique<Report>(destination, Direction::kInbound, client, to.address);
+  auto report =
+      std::make_unique<Report>(destination.reporting(), Direction::kInbound, client, to.address);
   report->record.source.identity = source->identity;
   report->source(source);
   report->record.destination.identity = to.workload->identity;

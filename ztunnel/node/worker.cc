@@ -6,7 +6,7 @@ using runtime::Task;
 
 Worker::Worker(std::unique_ptr<runtime::Loop> loop, learn::Learner& learner,
                telemetry::Shard& metrics, const DnsMetrics& dns_metrics, const NodeConfig& config,
-               Sharings& sharings, size_t number)
+               role::Sharings& sharings, size_t number)
     : loop_(std::move(loop)),
       view_(learner.make_view(*loop_)),
       context_{

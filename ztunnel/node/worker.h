@@ -21,7 +21,7 @@ namespace weft::node {
 class Worker final : public role::Worker, public learn::PodObserver {
  public:
   Worker(std::unique_ptr<runtime::Loop> loop, learn::Learner& learner, telemetry::Shard& metrics,
-         const DnsMetrics& dns_metrics, const NodeConfig& config, Sharings& sharings,
+         const DnsMetrics& dns_metrics, const NodeConfig& config, role::Sharings& sharings,
          size_t number);
   ~Worker() override;
 

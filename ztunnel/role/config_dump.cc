@@ -100,6 +100,16 @@ void set_locality(Struct& entry, const learn::Locality& locality) {
   if (!locality.subzone.empty()) set(out, "subzone", locality.subzone);
 }
 
+// Of several the first one: Istio's shape has one.
+void set_waypoint(Struct& entry, const std::vector<learn::Waypoint>& waypoints) {
+  if (waypoints.empty()) return;
+  const learn::Waypoint& waypoint = waypoints.front();
+  Struct& out = *field(entry, "waypoint").mutable_struct_value();
+  set(out, "destination",
+      waypoint.address ? "/" + waypoint.address->to_string() : waypoint.service);
+  set(out, "hboneMtlsPort", uint32_t{waypoint.port});
+}
+
 Struct workload_entry(const learn::Workload& workload) {
   Struct entry;
   set(entry, "uid", workload.uid);
@@ -120,6 +130,7 @@ Struct workload_entry(const learn::Workload& workload) {
   set(entry, "hostname", workload.hostname);
   set(entry, "network", workload.network);
   set_locality(entry, workload.locality);
+  set_waypoint(entry, workload.waypoints);
   if (workload.registry_only) set(entry, "outboundTrafficPolicy", "REGISTRY_ONLY");
   if (workload.application_tunnel) set_application_tunnel(entry, *workload.application_tunnel);
   ListValue& addresses = list(entry, "workloadIps");
@@ -149,6 +160,7 @@ Struct service_entry(const learn::Service& service) {
   }
   set_ports(entry, "ports", service.ports);
   set_balancing(entry, service.balancing);
+  set_waypoint(entry, service.waypoints);
   if (service.families != learn::IpFamilies::kAny) {
     set(entry, "ipFamilies",
         service.families == learn::IpFamilies::kDual ? "Dual"

@@ -119,10 +119,18 @@ Task<void> Endpoints::stop() {
 
 std::vector<std::string> not_ready_because(const learn::LearnerStatus& status) {
   std::vector<std::string> reasons;
-  if (!status.agent_connected) reasons.emplace_back("not connected to the node agent (ZDS)");
+  if (status.has_agent && !status.agent_connected) {
+    reasons.emplace_back("not connected to the node agent (ZDS)");
+  }
   if (!status.configuration_complete) {
     reasons.push_back("no complete configuration from control (xDS) yet" +
                       (status.last_error.empty() ? "" : ": " + status.last_error));
+  }
+  // Whoever has one identity is of no use without its certificate.
+  for (const auto& certificate : status.certificates) {
+    if (status.has_agent || certificate.state == "available") continue;
+    reasons.push_back("no certificate for " + certificate.identity.to_string() + ": " +
+                      certificate.state);
   }
   return reasons;
 }

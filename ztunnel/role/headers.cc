@@ -26,10 +26,10 @@ std::string baggage_of(const learn::Workload& workload) {
 }
 
 hbone::ConnectRequest connect_request(const learn::Workload& source, const SocketAddress& client,
-                                      const SocketAddress& target, const learn::Service* service,
+                                      std::string authority, const learn::Service* service,
                                       std::mt19937_64& random) {
   hbone::ConnectRequest request;
-  request.authority = target.to_string();
+  request.authority = std::move(authority);
   request.baggage = baggage_of(source);
   request.forwarded = "for=\"" + client.to_string() + "\"";
   if (service != nullptr) request.forwarded += ";host=" + service->hostname;

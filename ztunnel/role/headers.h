@@ -10,7 +10,7 @@ namespace weft::role {
 
 // What a CONNECT says about the connection it carries (reference: ztunnel.md 1.1).
 hbone::ConnectRequest connect_request(const learn::Workload& source, const SocketAddress& client,
-                                      const SocketAddress& target, const learn::Service* service,
+                                      std::string authority, const learn::Service* service,
                                       std::mt19937_64& random);
 
 // A workload as labels: "k8s.cluster.name=..,k8s.namespace.name=..,k8s.deployment.name=..,..".

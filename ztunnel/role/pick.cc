@@ -87,6 +87,14 @@ const Candidate* pick(const learn::Service& service, uint16_t port, bool v4_firs
                                : Picker(service, choice).pick(*candidates, v4_first ? 0 : 1);
 }
 
+std::shared_ptr<const learn::Workload> known_as(const learn::State& state,
+                                                std::shared_ptr<const learn::Workload> workload,
+                                                const IpAddress& ip) {
+  if (workload->hbone || ip.is_unspecified()) return workload;
+  auto known = state.workload_by_ip(ip);
+  return known != nullptr && known->hbone && !known->other_network ? known : workload;
+}
+
 std::string title_of(const learn::Service& service) {
   return "service " + service.ns + "/" + service.hostname;
 }

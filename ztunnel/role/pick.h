@@ -5,6 +5,7 @@
 #include "ztunnel/role/endpoint_memory.h"
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -32,6 +33,13 @@ const learn::Candidate* pick(const learn::Service& service, uint16_t port, bool 
                              const Choice& choice);
 // What to say then.
 std::string why_no_endpoint(const learn::Service& service, uint16_t port);
+
+// An endpoint that is written down by its address or name alone may be a pod of the mesh: then it
+// is reached as that pod, over mutual TLS and as its policies want it, never in plain text beside
+// them.
+std::shared_ptr<const learn::Workload> known_as(const learn::State& state,
+                                                std::shared_ptr<const learn::Workload> workload,
+                                                const IpAddress& ip);
 
 // "service <namespace>/<host>"
 std::string title_of(const learn::Service& service);

@@ -149,7 +149,7 @@ Result<void> run(Role& role, const Flags& flags) {
   metrics.add_process_metrics("ztunnel", "weft");
   role.add_metrics(metrics);
   std::unique_ptr<Loop> loop = TRY(make_loop(flags));
-  auto learner = TRY(learn::Learner::make(*loop, std::move(learner_config)));
+  auto learner = TRY(learn::Learner::make(*loop, std::move(learner_config), role.more_resources()));
   Workers workers;
   Endpoints endpoints(*loop, metrics,
                       {.learner = *learner,

@@ -36,6 +36,8 @@ class Role {
   virtual Result<void> configure(const Flags& flags, size_t workers,
                                  learn::LearnerConfig& config) = 0;
   virtual void add_metrics(telemetry::Registry& metrics) = 0;
+  // What it learns of control beside addresses and policies; null: nothing.
+  virtual learn::MoreResources* more_resources() { return nullptr; }
   virtual Result<std::unique_ptr<Worker>> make_worker(std::unique_ptr<runtime::Loop> loop,
                                                       learn::Learner& learner,
                                                       telemetry::Shard& metrics, size_t number) = 0;

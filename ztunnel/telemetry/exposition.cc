@@ -61,6 +61,18 @@ void append_principal(std::string& out, std::string_view name, const SpiffeId* i
   out += '"';
 }
 
+std::string_view name_of(Reporter reporter) {
+  switch (reporter) {
+    case Reporter::kSource:
+      return "source";
+    case Reporter::kDestination:
+      return "destination";
+    case Reporter::kWaypoint:
+      return "waypoint";
+  }
+  return "source";
+}
+
 void append_side(std::string& out, const SideNames& names, const WorkloadLabels& labels) {
   append_label(out, names.workload, or_unknown(labels.workload));
   append_label(out, names.canonical_service, or_unknown(labels.canonical_service));
@@ -105,7 +117,7 @@ void append_label(std::string& out, std::string_view name, std::string_view valu
 }
 
 void append_connection_labels(std::string& out, const ConnectionLabels& labels) {
-  append_label(out, "reporter", labels.reporter == Reporter::kSource ? "source" : "destination");
+  append_label(out, "reporter", name_of(labels.reporter));
   append_side(out, kSource, labels.source);
   append_label(out, "destination_service", or_unknown(labels.destination_service));
   append_label(out, "destination_service_namespace",

@@ -27,7 +27,7 @@
 
 namespace weft::telemetry {
 
-enum class Reporter : uint8_t { kSource, kDestination };
+enum class Reporter : uint8_t { kSource, kDestination, kWaypoint };
 
 // What became of a connection: the label response_flags.
 enum class Flag : uint8_t {

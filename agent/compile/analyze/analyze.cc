@@ -27,6 +27,8 @@ constexpr Check kChecks[] = {
     check_sources,
     check_targets,
     check_route_hosts,
+    check_waypoints_exist,
+    check_policies_admit_waypoints,
     check_honoured,
 };
 
@@ -47,11 +49,11 @@ std::vector<Finding> analyze(const Input& input) {
 
 const std::vector<Rule>& rules() {
   static const std::vector<Rule> all = {
-      kMissing,        kMalformed,         kSidecarsOverlap, kTwoSidecars,   kTwoLabels,
-      kSelectsNothing, kAddressesRequired, kNoEffect,        kUnknownHost,   kForeign,
-      kTwice,          kNotHonoured,       kHttpAtL4,        kDeniedInstead, kNoSuchPortName,
-      kUndeclaredPort, kOutsideMesh,       kStaysOutside,    kOtherLabel,    kUnknownMode,
-      kNobodyRunsAs,   kOnlyOldest,        kNoEndpoint,      kHostTwice};
+      kMissing,         kMalformed,         kSidecarsOverlap, kTwoSidecars,   kTwoLabels,
+      kSelectsNothing,  kAddressesRequired, kNoEffect,        kUnknownHost,   kForeign,
+      kTwice,           kNotHonoured,       kHttpAtL4,        kDeniedInstead, kNoSuchPortName,
+      kUndeclaredPort,  kOutsideMesh,       kStaysOutside,    kOtherLabel,    kUnknownMode,
+      kForgetsWaypoint, kNobodyRunsAs,      kOnlyOldest,      kNoEndpoint,    kHostTwice};
   return all;
 }
 

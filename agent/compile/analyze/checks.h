@@ -34,6 +34,10 @@ void check_sidecars(const Cluster& cluster, Findings& findings);
 // Whether a workload or a WorkloadEntry of the namespace has these labels.
 bool selects_any(const Cluster& cluster, const std::string& ns, const compile::Labels& wanted);
 
+// waypoints.cc: whether what is to pass a waypoint can.
+void check_waypoints_exist(const Cluster& cluster, Findings& findings);
+void check_policies_admit_waypoints(const Cluster& cluster, Findings& findings);
+
 // honoured.cc: what the compiler says it does not do.
 void check_honoured(const Cluster& cluster, Findings& findings);
 

@@ -2,7 +2,7 @@
 
 #include "agent/compile/analyze/explainer.h"
 #include "agent/compile/analyze/finding.h"
-#include "agent/compile/authorization_policy.h"
+#include "agent/compile/analyze/policies_over.h"
 #include "agent/compile/peer_authentication.h"
 #include "agent/objects/names.h"
 
@@ -40,37 +40,6 @@ const char* words_of(Shape::Mesh mesh) {
       return "nobody knows whether in the mesh: its Namespace is not among the objects";
   }
   return "";
-}
-
-// Every policy that the destination's ztunnel asks, those that deny first.
-std::vector<model::Policy> policies_over(const Cluster& cluster, const Shape& shape) {
-  const auto& config = cluster.config();
-  const auto& store = cluster.store();
-  const std::string& ns = shape.origin.ns;
-  const auto& labels = shape.pod.metadata().labels();
-  std::vector<model::Policy> all;
-  for (const std::string& from : std::set<std::string>{ns, config.root_namespace}) {
-    for (const auto& [name, object] : store.policies.in(from)) {
-      auto policy = compile::compile_policy(*object, config).policy;
-      const bool selected = policy && policy->scope == model::Policy::Scope::kSelected;
-      if (!policy || (selected && !compile::applies_to(*object, ns, labels, config))) continue;
-      all.push_back(std::move(*policy));
-    }
-  }
-  for (const std::string& key : compile::peer_policies_of(ns, labels, store, config)) {
-    const std::string prefix = ns + "/" + compile::kConvertedPrefix;
-    const auto* object =
-        key.starts_with(prefix) ? store.peers.find(ns, key.substr(prefix.size())) : nullptr;
-    if (object == nullptr) {
-      all.push_back(compile::static_strict(config));
-    } else if (auto policy = compile::compile_peer_authentication(*object, store, config)) {
-      all.push_back(std::move(*policy));
-    }
-  }
-  std::ranges::sort(all, {}, [](const model::Policy& policy) {
-    return std::pair(policy.action == model::Policy::Action::kDeny ? 0 : 1, policy.key());
-  });
-  return all;
 }
 
 // "PeerAuthentication default/strict" for a policy that was made of one.
@@ -143,6 +112,11 @@ void Explainer::to_workload(const Shape& to, uint16_t port) {
 }
 
 void Explainer::carry(const Shape& to) {
+  if (waypoint_) {
+    return say(to.mesh == Shape::Mesh::kOut
+                   ? "  carried by the waypoint as plain text"
+                   : "  carried by the waypoint over mutual TLS (HBONE, port 15008)");
+  }
   const bool both = identifies(*from_, to);
   const std::string& here = from_->pod.spec().nodename();
   const std::string& there = to.pod.spec().nodename();
@@ -166,6 +140,7 @@ void Explainer::judge(const Shape& to, uint16_t port) {
   call.source_ip = address_of(from_->pod);
   call.destination_ip = address_of(to.pod);
   if (identifies(*from_, to)) call.source = identity_of(*from_, cluster_.config());
+  if (waypoint_) call.source = waypoint_;
   const std::vector<model::Policy> policies = policies_over(cluster_, to);
   for (const model::Policy& policy : policies) {
     const Matched matched = matches(policy, call);

@@ -171,6 +171,21 @@ void Explainer::say_balancing(const model::Service& service) {
   }
 }
 
+void Explainer::through(const std::optional<compile::WaypointName>& waypoint) {
+  waypoint_.reset();
+  if (!waypoint || from_->mesh == Shape::Mesh::kOut) return;
+  waypoint_ = SpiffeId{cluster_.config().trust_domain, waypoint->ns, waypoint->name};
+  const auto* gateway = cluster_.store().gateways.find(waypoint->ns, waypoint->name);
+  if (gateway == nullptr) {
+    say("through the waypoint " + waypoint->to_string() +
+        ", which does not exist: `weft waypoint apply -n " + waypoint->ns + " --name " +
+        waypoint->name + "` makes it");
+    return conclude(Answer::kNo, "what is to pass a waypoint never goes past it");
+  }
+  say("through the waypoint " + waypoint->to_string() + " (HBONE, port 15008), whose identity " +
+      waypoint_->to_string() + " is the one that endpoints see");
+}
+
 void Explainer::to_service(const core::Service& service) {
   const std::string& ip = service.spec().clusterip();
   say("to Service " + service.metadata().namespace_() + "/" + service.metadata().name() +
@@ -179,6 +194,7 @@ void Explainer::to_service(const core::Service& service) {
     say("  an alias in DNS of " + service.spec().externalname());
     return conclude(Answer::kDepends, "on what that name means");
   }
+  through(compile::waypoint_of(service, cluster_.store()));
   say_balancing(compile::compile_service(service, cluster_.config()));
   const bool pods = to_pods(service);
   const bool others =
@@ -256,6 +272,7 @@ void Explainer::to_entry(const ServiceEntry& entry, const std::string& host) {
   }
   say(title);
   if (!has_port) return conclude(Answer::kNo, "the ServiceEntry does not have this port");
+  through(compile::waypoint_of(entry, cluster_.store()));
   if (spec.resolution() == ServiceEntrySpec::NONE) {
     say("  carried as plain text, to the address that the client asked for");
     return conclude(Answer::kYes, "nothing is enforced outside the mesh");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "agent/compile/analyze/explain.h"
+#include "agent/compile/waypoint_binding.h"
 #include "agent/model/service.h"
 #include "agent/model/workload.h"
 
@@ -33,6 +34,8 @@ class Explainer {
   bool to_members(const std::string& ns, const std::string& key);
   void say_balancing(const model::Service& service);
   void pass(const std::string& what);
+  // What stands before what comes next.
+  void through(const std::optional<compile::WaypointName>& waypoint);
 
   void to_workload(const Shape& to, uint16_t port);
   void to_written(const model::Workload& to, uint32_t port);
@@ -42,6 +45,7 @@ class Explainer {
   const Cluster& cluster_;
   const Question& question_;
   const Shape* from_ = nullptr;
+  std::optional<SpiffeId> waypoint_;  // whom endpoints see instead of the client
   Explanation result_;
 };
 

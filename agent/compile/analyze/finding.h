@@ -42,6 +42,8 @@ inline constexpr Rule kStaysOutside{"WEFT0302", Level::kWarning, "a pod cannot j
 inline constexpr Rule kOtherLabel{"WEFT0303", Level::kInfo, "another label says it better"};
 inline constexpr Rule kUnknownMode{"WEFT0304", Level::kWarning, "a label's value means nothing"};
 inline constexpr Rule kOfASidecar{"WEFT0305", Level::kInfo, "annotations of a sidecar do nothing"};
+inline constexpr Rule kForgetsWaypoint{"WEFT0306", Level::kWarning,
+                                       "a policy shuts a waypoint out"};
 inline constexpr Rule kNobodyRunsAs{"WEFT0401", Level::kWarning, "no workload has the identity"};
 inline constexpr Rule kOnlyOldest{"WEFT0402", Level::kWarning, "only the oldest counts"};
 inline constexpr Rule kNoEndpoint{"WEFT0501", Level::kWarning, "a host has no endpoint"};

@@ -1,4 +1,5 @@
 #include "agent/compile/analyze/checks.h"
+#include "agent/compile/waypoint_binding.h"
 #include "proto/crd/networking.pb.h"
 
 #include <algorithm>
@@ -79,7 +80,8 @@ class Sources {
     if (there.empty() || !cluster_.knows_pods_of(account.ns)) return;  // nobody can tell
     const bool runs = std::ranges::any_of(
         there, [&](const Shape* shape) { return account_of(shape->pod) == account.name; });
-    if (runs) return;
+    const auto* gateway = cluster_.store().gateways.find(account.ns, account.name);
+    if (runs || (gateway != nullptr && compile::is_waypoint(*gateway))) return;
     findings_.add(kNobodyRunsAs, key_,
                   "no workload in namespace " + account.ns + " runs as the service account \"" +
                       account.name + "\" that the source " + written + " names");

@@ -2,6 +2,7 @@
 
 #include "agent/compile/l7/hosts.h"
 #include "agent/compile/l7/virtual_services.h"
+#include "agent/compile/waypoint_guards.h"
 #include "agent/compile/wire.h"
 
 #include <algorithm>
@@ -107,8 +108,11 @@ void WaypointRoutes::compile_service(const Name& name, const compile::Store& sto
   if (!waypoint) return;
   Resolver resolver(store, config, {waypoint->ns, waypoint->name});
   const std::string resource = resource_name(*waypoint, name);
-  compile::Resource made =
-      compile::to_resource(kRoutesType, resource, compile_routes(*service, *waypoint, resolver));
+  weft::route::Routes routes = compile_routes(*service, *waypoint, resolver);
+  routes.set_refused(service->service != nullptr
+                         ? refusal_of(*service->service, *waypoint, store, config)
+                         : refusal_of(*service->entry, *waypoint, store, config));
+  compile::Resource made = compile::to_resource(kRoutesType, resource, routes);
   Served served{*waypoint, resource, resolver.hosts(), resolver.objects(), resolver.backends()};
   served.destinations.insert(name);
   forget(name);

@@ -52,13 +52,16 @@ Cluster::Cluster(std::unique_ptr<CountingClient> client, const ClusterOptions& o
              .on_change = std::move(events.on_authority_change),
              .on_error = events.on_error,
              .leads = [this] { return election_.leads(); }}),
-      roots_(*client_, events.on_error) {
+      roots_(*client_, events.on_error),
+      makes_waypoints_(!options.waypoints.program.image.empty()),
+      waypoints_(*client_, options.waypoints, events.on_error) {
   statuses_->set_active(false);
 }
 
 void Cluster::lead(bool leads) {
   statuses_->set_active(leads);
   roots_.set_active(leads);
+  waypoints_.set_active(leads);
   if (leads) root_.look_now();
 }
 
@@ -66,6 +69,7 @@ Task<void> Cluster::run() {
   election_task_.spawn(election_.run());
   tasks_.spawn(statuses_->run());
   tasks_.spawn(roots_.run());
+  if (makes_waypoints_) tasks_.spawn(waypoints_.run());
   if (keeps_root_) tasks_.spawn(root_.run());
   co_await tasks_.join();
   co_await election_task_.join();
@@ -82,6 +86,7 @@ void Cluster::stop() {
   statuses_->stop();
   root_.stop();
   roots_.stop();
+  waypoints_.stop();
   tasks_.spawn(client_->stop());
   tasks_.spawn(reviewer_->stop());
 }

@@ -6,6 +6,7 @@
 #include "agent/control/kube/root_config_maps.h"
 #include "agent/control/kube/root_secret.h"
 #include "agent/control/kube/token_reviewer.h"
+#include "agent/control/kube/waypoints.h"
 #include "agent/source/kube/kube_source.h"
 
 #include <functional>
@@ -23,6 +24,7 @@ struct ClusterOptions {
   bool keeps_root = true;              // false: an operator mounts the CA's files
   std::string ca_secret;               // that an operator may bring; empty: none is looked for
   compile::MeshConfig mesh;
+  WaypointOptions waypoints;  // without an image none are made
 };
 
 // What control has of a Kubernetes cluster, and does to it: objects and statuses, who callers are,
@@ -50,6 +52,8 @@ class Cluster {
   std::shared_ptr<const identity::Authenticator> authenticator() const { return reviewer_; }
   void set_roots(std::string pem) { roots_.set_roots(std::move(pem)); }
   void set_namespace(const std::string& ns, bool wanted) { roots_.set_namespace(ns, wanted); }
+  // What has changed of what is this control's to act on.
+  void observe(const std::vector<source::Change>& changes) { waypoints_.observe(changes); }
 
   struct Status {
     bool leads = false;
@@ -75,6 +79,8 @@ class Cluster {
   Election election_;
   RootSecret root_;
   RootConfigMaps roots_;
+  const bool makes_waypoints_;
+  Waypoints waypoints_;
   runtime::TaskScope tasks_;
   runtime::TaskScope election_task_;
 };

@@ -87,7 +87,7 @@ std::vector<Resource> control_resources(const std::string& root_namespace) {
   all.push_back(crd(kNetworking, "serviceentries", "ServiceEntry"));
   all.push_back(crd(kNetworking, "workloadentries", "WorkloadEntry"));
   all.push_back(crd(kNetworking, "sidecars", "Sidecar"));
-  all.push_back(noticed(kSecurity, "requestauthentications", "RequestAuthentication"));
+  all.push_back(crd(kSecurity, "requestauthentications", "RequestAuthentication"));
   all.push_back(crd(kNetworking, "virtualservices", "VirtualService"));
   all.push_back(crd(kNetworking, "destinationrules", "DestinationRule"));
   all.push_back(noticed(kNetworking, "gateways", "Gateway"));

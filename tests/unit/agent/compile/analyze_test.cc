@@ -301,8 +301,6 @@ std::vector<Row> enrolment_and_honoured() {
       {"NotHonoured",
        shop() + object(net, "WorkloadGroup", "namespace: shop, name: s", "spec: {template: {}}"),
        "Warning WEFT0101 WorkloadGroup shop/s", "not yet honoured"},
-      {"WaypointLabel", ns("shop", "istio.io/use-waypoint: w"), "Warning WEFT0101 Namespace shop",
-       "waypoint"},
       {"Bystander", ns("shop") + object("v1", "Secret", "namespace: shop, name: s", ""), "", ""},
   };
 }
@@ -327,7 +325,37 @@ TEST_P(AnalyzeRow, IsFound) {
       << ::testing::PrintToString(heads(findings));
 }
 
+std::string waypoint(const std::string& name) {
+  return "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: " + name +
+         ", namespace: shop}\nspec: {gatewayClassName: weft-waypoint, listeners: [{name: mesh, "
+         "port: "
+         "15008, protocol: HBONE}]}\n";
+}
+
+std::vector<Row> waypoints() {
+  const std::string named =
+      ns("shop", "istio.io/dataplane-mode: ambient, istio.io/use-waypoint: w") +
+      compile::pod("shop", "a", "app: a", "10.0.0.1") + service("s", "app: a", "{port: 80}");
+  const auto allows = [](const std::string& who) {
+    return policy("shop", "p", "{rules: [{from: [{source: {principals: [" + who + "]}}]}]}");
+  };
+  return {
+      {"NoSuchWaypoint", named, "Error IST0101 Namespace shop",
+       "`weft waypoint apply -n shop --name w`"},
+      {"WaypointIsThere", named + waypoint("w"), "", ""},
+      {"WaypointForgotten",
+       named + waypoint("w") + "---\n" + compile::pod("shop", "c", "app: c", "10.0.0.2") +
+           allows("cluster.local/ns/shop/sa/default"),
+       "Warning WEFT0306 Service shop/s", "add the principal cluster.local/ns/shop/sa/w"},
+      {"WaypointAllowed",
+       named + waypoint("w") +
+           allows("cluster.local/ns/shop/sa/default, cluster.local/ns/shop/sa/w"),
+       "", ""},
+  };
+}
+
 std::string name_of(const ::testing::TestParamInfo<Row>& info) { return info.param.name; }
+INSTANTIATE_TEST_SUITE_P(Waypoints, AnalyzeRow, ::testing::ValuesIn(waypoints()), name_of);
 INSTANTIATE_TEST_SUITE_P(Mistakes, AnalyzeRow, ::testing::ValuesIn(mistakes_and_references()),
                          name_of);
 INSTANTIATE_TEST_SUITE_P(Selectors, AnalyzeRow, ::testing::ValuesIn(selectors_and_ports()),
@@ -338,7 +366,7 @@ INSTANTIATE_TEST_SUITE_P(Enrolment, AnalyzeRow, ::testing::ValuesIn(enrolment_an
 TEST(Analyze, EveryRuleHasARow) {
   std::string heads_of_rows;
   for (const auto& rows :
-       {mistakes_and_references(), selectors_and_ports(), enrolment_and_honoured()}) {
+       {mistakes_and_references(), selectors_and_ports(), enrolment_and_honoured(), waypoints()}) {
     for (const Row& row : rows) heads_of_rows += row.head + "\n";
   }
   for (const Rule& rule : rules()) {

@@ -275,7 +275,7 @@ TEST(AuthorizationPolicy, ConditionsAreIstios) {
               HasSubstr("False UnsupportedValue ztunnel does not support the CUSTOM action"));
   EXPECT_THAT(
       condition(policy("shop", "p", "{targetRefs: [{kind: Service, name: a}], rules: [{}]}")),
-      HasSubstr("WaypointAccepted=False TargetNotFound"));
+      HasSubstr("WaypointAccepted=False UnsupportedValue"));
   EXPECT_EQ(condition("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n"), "0");
 }
 

@@ -143,8 +143,6 @@ TEST(Compiler, WhatIsNotHonouredHasANotice) {
       ns("shop", "istio.io/use-waypoint: wp") + ns("bank", "istio.io/use-waypoint: none")));
   EXPECT_THAT(warnings(compiler),
               ElementsAre("HTTPRoute/default/r: is accepted and not yet honoured",
-                          "Namespace/shop: istio.io/use-waypoint: there are no waypoints yet, "
-                          "traffic goes without",
                           "RequestAuthentication/default/j: is accepted and not yet honoured",
                           "Service/default/e: networking.istio.io/traffic-distribution: unknown "
                           "value \"Near\"; expected PreferSameZone, PreferSameNode, PreferClose or "

@@ -81,7 +81,7 @@ class ControlRole : public testing::Test {
   }
   std::string bearer(const std::string& node,
                      std::chrono::seconds lifetime = std::chrono::hours(1)) const {
-    const identity::Caller caller{node, "system:serviceaccount:weft-system:ztunnel", {}};
+    const identity::Caller caller{node, "system:serviceaccount:weft-system:ztunnel", {}, true};
     return "Bearer " + *signer_->sign(caller, lifetime);
   }
   grpc::Status ask(const std::string& node, const std::string& identity) const {

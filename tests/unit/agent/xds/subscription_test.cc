@@ -450,5 +450,31 @@ TEST_F(Delta, WhatGoesAndComesBackWhileAResponseIsOutIsSettled) {
   EXPECT_EQ(client_.queued(), 0U);
 }
 
+// What one waypoint is told is nobody else's to read, however it is asked for.
+TEST_F(Delta, AWaypointIsToldItsOwnResourcesOnly) {
+  const std::string routes = "weft.route.Routes";
+  client_.restrict_to("shop/gate/");
+  update({present(routes, "shop/gate/shop/web", "1"), present(routes, "shop/gate2/shop/web", "1"),
+          present(routes, "bank/gate/bank/vault", "1")});
+  request(routes, {"*", "bank/gate/bank/vault"}, {{"bank/gate/bank/old", "1"}});
+  const auto told = next();
+  ASSERT_TRUE(told);
+  EXPECT_THAT(told->what, ElementsAre("+shop/gate/shop/web@1"));
+  answer(*told);
+  update({present(routes, "bank/gate/bank/vault", "2"), gone(routes, "shop/gate2/shop/web")});
+  EXPECT_FALSE(next());
+  update({present(routes, "shop/gate/shop/web", "2")});
+  EXPECT_THAT(next()->what, ElementsAre("+shop/gate/shop/web@2"));
+}
+
+TEST_F(Delta, ANodeIsToldNothingOfWaypoints) {
+  const std::string routes = "weft.route.Routes";
+  update({present(routes, "shop/gate/shop/web", "1")});
+  request(routes);
+  const auto told = next();
+  ASSERT_TRUE(told) << "it is told that there is nothing";
+  EXPECT_THAT(told->what, IsEmpty());
+}
+
 }  // namespace
 }  // namespace weft::xds

@@ -20,6 +20,8 @@ using learn::Workload;
 using ::testing::HasSubstr;
 
 const SocketAddress kVip{IpAddress::v4(0x0a600007), 80};
+const IpAddress kWaypointVip = IpAddress::v4(0x0a600099);
+const learn::Waypoint kWaypoint{.service = "shop/gate.shop.svc.cluster.local", .port = 15008};
 
 std::shared_ptr<Workload> workload(const std::string& name, uint32_t ip) {
   auto made = std::make_shared<Workload>();
@@ -64,6 +66,22 @@ class RouteTest : public ::testing::Test {
     data_->vips = {};
     for (const IpAddress& vip : service->vips) data_->vips.add(*Cidr::make(vip, 32), service);
     for (const Cidr& range : service->vip_ranges) data_->vips.add(range, service);
+    if (waypoint_now_) data_->vips.add(*Cidr::make(kWaypointVip, 32), waypoint_now_);
+  }
+  std::shared_ptr<Workload> add_waypoint(const std::string& name, uint32_t ip) {
+    auto pod = workload(name, ip);
+    data_->workloads[pod->uid] = pod;
+    waypoint_.endpoints.push_back(Endpoint{pod, {{15008, 15008}}});
+    return pod;
+  }
+  void settle_waypoint() {
+    waypoint_.ports = {{15008, 15008}};
+    auto service = std::make_shared<Service>(waypoint_);
+    service->ns = "shop";
+    service->hostname = "gate.shop.svc.cluster.local";
+    service->candidates = learn::candidates_of(*service);
+    data_->services[kWaypoint.service] = service;
+    waypoint_now_ = service;
   }
   Route route(const SocketAddress& to, uint64_t random = 0) {
     settle();
@@ -100,6 +118,8 @@ class RouteTest : public ::testing::Test {
   Choice choice_{.source = *client_, .client = IpAddress::v4(0x0af40101)};
   std::shared_ptr<State::Data> data_ = std::make_shared<State::Data>();
   std::shared_ptr<Service> service_ = std::make_shared<Service>();
+  Service waypoint_;
+  std::shared_ptr<const Service> waypoint_now_;
 };
 
 TEST_F(RouteTest, VipGoesToAnEndpointAtItsTargetPort) {
@@ -277,20 +297,73 @@ TEST_F(RouteTest, AnEndpointThatIsAPodOfTheMeshIsReachedAsThatPod) {
   data_->workloads_by_ip[pod->addresses[0]] = pod;
   EXPECT_EQ(name(route(kVip)), "pod");
   EXPECT_EQ(std::get<ToWorkload>(route(kVip).destination).address.port, 5001);
-  pod->has_waypoint = true;
-  EXPECT_THAT(reason(route(kVip)), HasSubstr("has a waypoint"));
+  pod->waypoints = {kWaypoint};
+  EXPECT_THAT(reason(route(kVip)),
+              HasSubstr("its waypoint shop/gate.shop.svc.cluster.local is not"));
 }
 
-TEST_F(RouteTest, WaypointIsNeverBypassed) {
+TEST_F(RouteTest, AWaypointThatIsNotThereIsNeverBypassed) {
   add(workload("users-1", 0x0af40105), 5001);
-  service_->has_waypoint = true;
-  EXPECT_NE(reason(route(kVip)).find("has a waypoint"), std::string::npos);
+  service_->waypoints = {kWaypoint};
+  EXPECT_THAT(reason(route(kVip)), HasSubstr("is not known, and traffic does not go past it"));
+  auto pod = add_waypoint("gate-1", 0x0af40301);
+  pod->healthy = false;
+  settle_waypoint();
+  EXPECT_THAT(reason(route(kVip)), HasSubstr("has no ready pod, and traffic does not go past it"));
 
   auto direct = workload("direct", 0x0af40107);
-  direct->has_waypoint = true;
+  direct->waypoints = {kWaypoint};
   data_->workloads_by_ip[direct->addresses.front()] = direct;
-  EXPECT_NE(reason(route({IpAddress::v4(0x0af40107), 80})).find("has a waypoint"),
-            std::string::npos);
+  EXPECT_THAT(reason(route({IpAddress::v4(0x0af40107), 80})), HasSubstr("has no ready pod"));
+}
+
+TEST_F(RouteTest, ThroughTheWaypointWithTheAddressThatWasAskedFor) {
+  add(workload("users-1", 0x0af40105), 5001);
+  service_->waypoints = {kWaypoint};
+  add_waypoint("gate-1", 0x0af40301);
+  settle_waypoint();
+  const Route chosen = route(kVip);
+  const auto* to = std::get_if<ToWaypoint>(&chosen.destination);
+  ASSERT_NE(to, nullptr) << reason(chosen);
+  EXPECT_EQ(to->workload->name, "gate-1");
+  EXPECT_EQ(to->address.to_string(), "10.244.3.1:15008");
+  EXPECT_EQ(to->authority, "10.96.0.7:80");
+  // By the Service's address instead of its name.
+  service_->waypoints = {{.address = kWaypointVip, .port = 15008}};
+  const Route by_address = route(kVip);
+  EXPECT_TRUE(std::holds_alternative<ToWaypoint>(by_address.destination)) << reason(by_address);
+}
+
+TEST_F(RouteTest, AWaypointsOwnPodIsNotSentToIt) {
+  add(workload("users-1", 0x0af40105), 5001);
+  service_->waypoints = {kWaypoint};
+  add_waypoint("gate-1", 0x0af40301);
+  settle_waypoint();
+  client_->services[kWaypoint.service] = {};
+  EXPECT_EQ(name(route(kVip)), "users-1");
+}
+
+TEST_F(RouteTest, AWaypointInTrialGetsItsShare) {
+  add(workload("users-1", 0x0af40105), 5001);
+  service_->waypoints = {kWaypoint, kWaypoint};
+  service_->waypoints[0].weight = 1;
+  service_->waypoints[1].weight = 3;
+  service_->waypoints[1].service = "shop/trial";  // is not there
+  add_waypoint("gate-1", 0x0af40301);
+  settle_waypoint();
+  size_t there = 0;
+  for (uint64_t random = 0; random < 400; ++random) {
+    there += std::holds_alternative<ToWaypoint>(route(kVip, random).destination) ? 1 : 0;
+  }
+  EXPECT_EQ(there, 100U);
+}
+
+TEST_F(RouteTest, AWaypointWithoutHboneIsRefused) {
+  add(workload("users-1", 0x0af40105), 5001);
+  service_->waypoints = {kWaypoint};
+  add_waypoint("gate-1", 0x0af40301)->hbone = false;
+  settle_waypoint();
+  EXPECT_THAT(reason(route(kVip)), HasSubstr("does not speak HBONE"));
 }
 
 TEST_F(RouteTest, OtherNetworksAreRefusedByName) {

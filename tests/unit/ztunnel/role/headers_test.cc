@@ -39,7 +39,7 @@ TEST(Headers, RequestHasTargetAndSource) {
   learn::Service service;
   service.hostname = "users.shop.svc.cluster.local";
   const auto request = connect_request(sleep_pod(), {IpAddress::v4(0x0af40105), 40000},
-                                       {IpAddress::v4(0x0af40207), 8080}, &service, random);
+                                       "10.244.2.7:8080", &service, random);
   EXPECT_EQ(request.authority, "10.244.2.7:8080");
   EXPECT_EQ(request.forwarded, "for=\"10.244.1.5:40000\";host=users.shop.svc.cluster.local");
   EXPECT_THAT(request.traceparent, MatchesRegex("00-[0-9a-f]{32}-[0-9a-f]{16}-00"));
@@ -47,8 +47,8 @@ TEST(Headers, RequestHasTargetAndSource) {
 
 TEST(Headers, RequestWithoutServiceHasNoHost) {
   std::mt19937_64 random(7);
-  const auto request = connect_request(sleep_pod(), {IpAddress::v4(1), 2},
-                                       {IpAddress::parse("fd00::7").value(), 80}, nullptr, random);
+  const auto request =
+      connect_request(sleep_pod(), {IpAddress::v4(1), 2}, "[fd00::7]:80", nullptr, random);
   EXPECT_EQ(request.authority, "[fd00::7]:80");
   EXPECT_EQ(request.forwarded, "for=\"0.0.0.1:2\"");
 }

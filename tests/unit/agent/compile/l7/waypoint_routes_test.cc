@@ -31,11 +31,13 @@ TEST(WaypointRoutes, AreOfServicesThatHaveAWaypoint) {
     return text.replace(text.find("name: web"), 9, "name: web, labels: {" + labels + "}");
   };
   EXPECT_THAT(steps(compiler.apply(changes_of(labelled("istio.io/use-waypoint: none")))),
-              ElementsAre("-" + kWeb));
+              ElementsAre("+shop/web.shop.svc.cluster.local", "-" + kWeb));
   EXPECT_THAT(steps(compiler.apply(changes_of(labelled(
                   "istio.io/use-waypoint: other, istio.io/use-waypoint-namespace: edge")))),
-              ElementsAre("+edge/other/shop/web.shop.svc.cluster.local"));
-  EXPECT_THAT(steps(compiler.apply(changes_of(shop_namespace("")))), ElementsAre("-" + kApi));
+              ElementsAre("+shop/web.shop.svc.cluster.local",
+                          "+edge/other/shop/web.shop.svc.cluster.local"));
+  EXPECT_THAT(steps(compiler.apply(changes_of(shop_namespace("")))),
+              ElementsAre("+shop/api.shop.svc.cluster.local", "-" + kApi));
   EXPECT_THAT(steps(compiler.apply({removal("Service", "shop", "web")})),
               ElementsAre("-edge/other/shop/web.shop.svc.cluster.local",
                           "-shop/web.shop.svc.cluster.local"));

@@ -1,7 +1,9 @@
 #pragma once
 
+#include "ztunnel/hbone/pool.h"
 #include "ztunnel/learn/state.h"
 #include "ztunnel/role/relay.h"
+#include "ztunnel/runtime/loop.h"
 #include "ztunnel/telemetry/access_log.h"
 #include "ztunnel/telemetry/metrics.h"
 
@@ -10,31 +12,41 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 
-namespace weft::node {
-
-class PodProxy;
-struct WorkerContext;
+namespace weft::role {
 
 using Direction = telemetry::AccessRecord::Direction;
 using Flag = telemetry::Flag;
 
+class Report;
+
+// As which a tunnel that could not be had counts.
+Flag flag_of(hbone::Flag flag);
+
+// Where the reports of one worker go.
+struct Reporting {
+  runtime::Loop& loop;
+  telemetry::Shard& metrics;
+  std::unordered_set<const Report*>& open;  // those of connections that are open now
+};
+
 // What one connection leaves behind: its access log line and its metrics; while it is open, its
-// entry in the list of the pod's connections. Made when the connection is, filled in as the phases
+// entry in the list of connections. Made when the connection is, filled in as the phases
 // learn who talks to whom; a connection that ends without having said how is reported as abandoned,
 // so no path can forget the log.
 class Report {
  public:
-  // `proxy`: of the pod that the line is about.
-  Report(PodProxy& proxy, Direction direction, const SocketAddress& client,
+  Report(Reporting to, Direction direction, const SocketAddress& client,
          const SocketAddress& destination);
   ~Report();
   Report(const Report&) = delete;
   Report& operator=(const Report&) = delete;
 
   telemetry::AccessRecord record;
+  std::optional<telemetry::Reporter> reporter;  // none: as the direction says
   bool mutual_tls = false;  // only where the bytes of this leg are really encrypted
-  role::RelayBytes bytes;   // counted by relay(); the metrics follow while it runs
+  RelayBytes bytes;         // counted by relay(); the metrics follow while it runs
 
   void source(std::shared_ptr<const learn::Workload> workload);
   void destination(std::shared_ptr<const learn::Workload> workload);
@@ -51,6 +63,9 @@ class Report {
   // It was refused before it was known who talks to whom: the log says less, as Istio's does.
   void failed_early(const Error& error, Flag flag);
 
+  // Somebody else tells of it.
+  void forget() { finished_ = true; }
+
   // Where the client wanted to go, whatever became of it.
   const SocketAddress& original() const { return original_; }
 
@@ -59,8 +74,7 @@ class Report {
   void count_failure(Flag flag);
   void finish(std::optional<Error> error);
 
-  PodProxy& proxy_;
-  WorkerContext& context_;
+  Reporting to_;
   SocketAddress original_;
   std::chrono::steady_clock::time_point since_;
   std::shared_ptr<const learn::Workload> source_;
@@ -71,4 +85,4 @@ class Report {
   bool finished_ = false;
 };
 
-}  // namespace weft::node
+}  // namespace weft::role

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-namespace weft::node {
+namespace weft::role {
 
 // One pod's connections, shared out among the workers that serve it. The kernel wakes the workers
 // in turn, but one that is awake takes what came for another that is only waking up: of several
@@ -82,4 +82,4 @@ class Sharings {
   std::map<std::string, std::weak_ptr<Sharing>> by_uid_;
 };
 
-}  // namespace weft::node
+}  // namespace weft::role

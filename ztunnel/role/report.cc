@@ -1,10 +1,9 @@
-#include "ztunnel/node/report.h"
+#include "ztunnel/role/report.h"
 
 #include "ztunnel/hbone/headers.h"
-#include "ztunnel/node/pod_proxy.h"
 #include "ztunnel/tls/revocation.h"
 
-namespace weft::node {
+namespace weft::role {
 namespace {
 
 void fill_peer(telemetry::AccessPeer& peer, const learn::Workload& workload) {
@@ -42,19 +41,34 @@ Flag flag_of(const Error& error, Flag flag) {
 
 }  // namespace
 
-Report::Report(PodProxy& proxy, Direction direction, const SocketAddress& client,
+Flag flag_of(hbone::Flag flag) {
+  switch (flag) {
+    case hbone::Flag::kNone:
+      return Flag::kNone;
+    case hbone::Flag::kConnect:
+      return Flag::kConnect;
+    case hbone::Flag::kTlsFailure:
+      return Flag::kTlsFailure;
+    case hbone::Flag::kH2HandshakeFailure:
+      return Flag::kH2HandshakeFailure;
+    case hbone::Flag::kDeny:
+      return Flag::kDenied;
+    case hbone::Flag::kIdentity:
+      return Flag::kIdentityError;
+  }
+  return Flag::kConnect;
+}
+
+Report::Report(Reporting to, Direction direction, const SocketAddress& client,
                const SocketAddress& destination)
-    : proxy_(proxy),
-      context_(proxy.context()),
-      original_(destination),
-      since_(context_.loop.now()) {
+    : to_(to), original_(destination), since_(to_.loop.now()) {
   record.direction = direction;
   record.source.address = client;
   record.destination.address = destination;
 }
 
 Report::~Report() {
-  if (listed_) proxy_.open_connections().erase(this);
+  if (listed_) to_.open.erase(this);
   if (!finished_) failed(Error(Code::kCancelled, "connection abandoned"), Flag::kConnect);
 }
 
@@ -87,8 +101,9 @@ void Report::service_from_forwarded(std::string_view forwarded, const learn::Sta
 
 telemetry::ConnectionCounters Report::counters(Flag flag) {
   telemetry::ConnectionLabels labels;
-  labels.reporter = record.direction == Direction::kOutbound ? telemetry::Reporter::kSource
-                                                             : telemetry::Reporter::kDestination;
+  labels.reporter = reporter.value_or(record.direction == Direction::kOutbound
+                                          ? telemetry::Reporter::kSource
+                                          : telemetry::Reporter::kDestination);
   labels.source = labels_of(source_.get(), record.source);
   labels.destination = labels_of(destination_.get(), record.destination);
   labels.destination_service = record.destination_service;
@@ -96,14 +111,14 @@ telemetry::ConnectionCounters Report::counters(Flag flag) {
   labels.destination_service_name = service_name_;
   labels.flag = flag;
   labels.mutual_tls = mutual_tls;
-  return context_.metrics.connection(labels);
+  return to_.metrics.connection(labels);
 }
 
 void Report::opened() {
   telemetry::ConnectionCounters series = counters(Flag::kNone);
   series.opened();
   bytes.counters = series;
-  proxy_.open_connections().insert(this);
+  to_.open.insert(this);
   listed_ = true;
   telemetry::log_connection_opened(record);
 }
@@ -149,10 +164,9 @@ void Report::finish(std::optional<Error> error) {
   const bool outbound = record.direction == Direction::kOutbound;
   record.bytes_sent = outbound ? bytes.sent : bytes.received;
   record.bytes_received = outbound ? bytes.received : bytes.sent;
-  record.duration =
-      std::chrono::duration_cast<std::chrono::milliseconds>(context_.loop.now() - since_);
+  record.duration = std::chrono::duration_cast<std::chrono::milliseconds>(to_.loop.now() - since_);
   record.error = std::move(error);
   telemetry::log_connection_complete(record);
 }
 
-}  // namespace weft::node
+}  // namespace weft::role

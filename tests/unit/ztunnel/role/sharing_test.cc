@@ -1,4 +1,4 @@
-#include "ztunnel/node/sharing.h"
+#include "ztunnel/role/sharing.h"
 
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-namespace weft::node {
+namespace weft::role {
 namespace {
 
 using runtime::Loop;
@@ -203,4 +203,4 @@ TEST(Sharing, NothingIsLostBetweenThreads) {
 }
 
 }  // namespace
-}  // namespace weft::node
+}  // namespace weft::role

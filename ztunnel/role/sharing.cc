@@ -1,11 +1,11 @@
-#include "ztunnel/node/sharing.h"
+#include "ztunnel/role/sharing.h"
 
 #include "ztunnel/base/check.h"
 
 #include <algorithm>
 #include <utility>
 
-namespace weft::node {
+namespace weft::role {
 namespace {
 
 constexpr size_t kCacheLineBytes = 64;
@@ -111,4 +111,4 @@ std::shared_ptr<Sharing> Sharings::of(const std::string& uid) {
   return sharing;
 }
 
-}  // namespace weft::node
+}  // namespace weft::role
