@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ztunnel/http/message.h"
+#include "ztunnel/runtime/pooled.h"
 #include "ztunnel/runtime/stream.h"
 
 #include <functional>
@@ -13,7 +14,7 @@
 namespace weft::http {
 
 // What reads a body: of a request where we serve, of a response where we ask.
-class BodyReader {
+class BodyReader : public runtime::Pooled {
  public:
   virtual ~BodyReader() = default;
   // Whether bytes or the end may still come; false: all is here, and read() says the end at once.

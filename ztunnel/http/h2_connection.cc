@@ -2,6 +2,7 @@
 
 #include "ztunnel/base/check.h"
 #include "ztunnel/http/h2_stream_state.h"
+#include "ztunnel/runtime/pooled.h"
 
 #include <nghttp2/nghttp2.h>
 
@@ -225,7 +226,8 @@ H2Stream::State* H2Connection::find(int32_t stream) const {
 }
 
 std::shared_ptr<H2Stream::State> H2Connection::add_stream(int32_t stream) {
-  auto state = std::make_shared<StreamState>(loop_.buffers(), link_, stream);
+  auto state = std::allocate_shared<StreamState>(runtime::PooledAllocator<StreamState>(),
+                                                 loop_.buffers(), link_, stream);
   state->window_bytes = options_.limits.stream_window_bytes;
   streams_.emplace(stream, state);
   return state;

@@ -13,6 +13,7 @@ namespace weft::http {
 namespace {
 
 constexpr size_t kFrameHeaderBytes = 9;
+constexpr size_t kHeadersExpected = 12;
 // What RFC 9113, 6.5.2 counts for a field besides its name and value.
 constexpr size_t kFieldOverheadBytes = 32;
 constexpr size_t kComplaintBytesMax = 256;  // of an untrusted text that goes to a log
@@ -54,6 +55,7 @@ struct H2Session::Callbacks {
     block.stream = frame->hd.stream_id;
     block.bytes = 0;
     block.headers.clear();
+    block.headers.reserve(kHeadersExpected);
     return 0;
   }
 

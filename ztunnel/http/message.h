@@ -2,7 +2,7 @@
 
 #include "ztunnel/http/header.h"
 #include "ztunnel/runtime/buffer.h"
-#include "ztunnel/runtime/frame_pool.h"
+#include "ztunnel/runtime/pooled.h"
 
 #include <cstdint>
 #include <memory>
@@ -58,7 +58,7 @@ class FieldList {
     size_t bytes = 0;
     void operator()(char* chunk) const noexcept { runtime::free_frame(chunk, bytes); }
   };
-  std::vector<Field> fields_;
+  std::vector<Field, runtime::PooledAllocator<Field>> fields_;
   std::vector<Header> adopted_;
   std::vector<runtime::Buffer> held_;
   std::vector<std::unique_ptr<char, FreeChunk>> chunks_;

@@ -5,6 +5,7 @@
 #include "ztunnel/base/spiffe_id.h"
 #include "ztunnel/http/exchange.h"
 #include "ztunnel/routing/hash_key.h"
+#include "ztunnel/runtime/pooled.h"
 #include "ztunnel/runtime/loop.h"
 
 #include <chrono>
@@ -78,7 +79,7 @@ struct Chooser {
   std::string_view original = {};       // PASSTHROUGH: where the client wanted to go, "ip:port"
 };
 
-class Try {
+class Try : public runtime::Pooled {
  public:
   virtual ~Try() =
       default;  // gives the connection back, or ends it where the exchange is not whole
