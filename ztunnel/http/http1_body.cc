@@ -38,6 +38,7 @@ BodyDecoder::BodyDecoder(const Meta& meta) : left_(meta.length) {
 
 Parsed<Buffer> BodyDecoder::take(Buffer& input) {
   Buffer piece;
+  if (refused_) return std::unexpected(*refused_);
   if (Parsed<void> taken = take_framing(input); !taken) {
     return std::unexpected(std::move(taken.error()));
   }
@@ -46,10 +47,9 @@ Parsed<Buffer> BodyDecoder::take(Buffer& input) {
   if (state_ == State::kCounted) return take_counted(input, State::kDone);
   if (state_ != State::kData) return piece;
   piece = take_counted(input, State::kDataReturn);
-  // What stands behind it too, so that a body whose end is here is known to be whole.
-  if (Parsed<void> taken = take_framing(input); !taken) {
-    return std::unexpected(std::move(taken.error()));
-  }
+  // What stands behind it too, so that a body whose end is here is known to be whole. What is wrong
+  // there is told next time: the piece came before it, however the bytes are cut.
+  if (Parsed<void> taken = take_framing(input); !taken) refused_ = std::move(taken.error());
   return piece;
 }
 

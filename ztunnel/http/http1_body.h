@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace weft::http::http1 {
@@ -23,6 +24,7 @@ class BodyDecoder {
   explicit BodyDecoder(const Meta& meta);
 
   bool is_done() const { return state_ == State::kDone; }
+  bool is_refused() const { return refused_.has_value(); }
   // Whether the end of the connection is the end of the body.
   bool ends_with_connection() const { return state_ == State::kUntilEnd; }
   void connection_ended() { state_ = State::kDone; }
@@ -51,6 +53,7 @@ class BodyDecoder {
   Parsed<void> take_trailer(runtime::Buffer& input);
 
   State state_ = State::kDone;
+  std::optional<Refusal> refused_;
   uint64_t left_ = 0;  // of the body, or of the present chunk
   size_t line_ = 0;    // of the present chunk's size line
   HeadFinder finder_;

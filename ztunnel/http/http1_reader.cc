@@ -6,7 +6,8 @@ using runtime::Buffer;
 using runtime::Task;
 
 std::optional<Buffer> Reader::take_ready(Inlet& inlet) {
-  if (error_ || decoder_.is_done() || !inlet.has_unread()) return std::nullopt;
+  if (error_ || decoder_.is_done()) return std::nullopt;
+  if (!inlet.has_unread() && !decoder_.is_refused()) return std::nullopt;
   Parsed<Buffer> piece = decoder_.take(inlet.unread());
   if (!piece) {
     error_ = Error(Code::kInvalid, "HTTP/1.1: " + piece.error().reason);

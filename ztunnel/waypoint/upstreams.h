@@ -5,8 +5,8 @@
 #include "ztunnel/base/spiffe_id.h"
 #include "ztunnel/http/exchange.h"
 #include "ztunnel/routing/hash_key.h"
-#include "ztunnel/runtime/pooled.h"
 #include "ztunnel/runtime/loop.h"
+#include "ztunnel/runtime/pooled.h"
 
 #include <chrono>
 #include <cstdint>

@@ -54,6 +54,7 @@ class Connection {
         take_body(input);
       }
     }
+    if (decoder_.is_refused() && !ended_) take_body(input);
   }
   const std::string& outcome() const { return outcome_; }
 
