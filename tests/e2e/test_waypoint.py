@@ -1,6 +1,8 @@
 """Waypoints: from a client's ztunnel by HBONE to the waypoint, and from it by HBONE to the server's."""
 
+import json
 import os
+import pathlib
 import signal
 import subprocess
 
@@ -171,6 +173,40 @@ class Waypoint(Suite):
             os.kill(pid, signal.SIGKILL)
         self.box.curl("c1", "http://shared.mesh/", "--fail", "-H", "Connection: close", *["http://shared.mesh/"] * 23,
                       seconds=30)
+
+    def test_scaling_under_load_fails_no_request(self):
+        self.settled(gateway("roll", "mesh"), account("roll", "mesh"), web_service("rolled", "roll"))
+        eventually(lambda: self.through("roll", "c1", "http://rolled.mesh/"), within=30)
+        script = "n=0; while [ ! -e /tmp/stop-$1 ]; do curl -sS -m 10 --fail -o /dev/null -H 'Connection: close' " \
+                 "http://rolled.mesh/ || exit 1; n=$((n+1)); done; rm /tmp/stop-$1; echo $n"
+        load = subprocess.Popen([harness.WEFT, "sandbox", "exec", "--name", self.box.name, "c1", "-n", "mesh", "--", "sh",
+                                 "-c", script, "sh", self.box.name], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                text=True)
+        stop = pathlib.Path(f"/tmp/stop-{self.box.name}")
+        try:
+            for replicas in (2, 1):
+                self.scale("roll", replicas)
+                eventually(lambda: len(self.ready_pods("roll")) == replicas, within=30)
+        finally:
+            stop.touch()
+        out, complaints = load.communicate(timeout=60)
+        self.assertEqual(load.returncode, 0, complaints)
+        self.assertGreater(int(out), 5)
+
+    def ready_pods(self, name):
+        pods = json.loads(self.box.weft("get", "pods", "-n", "mesh", "-o", "json").stdout)["items"]
+        return [pod for pod in pods if pod["metadata"]["name"].startswith(f"{name}-") and any(
+            one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", []))]
+
+    def test_tcp_routes_choose_the_destination(self):
+        other = service("elsewhere", "mesh", {"app": "second"}, PORTS)
+        routes = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": meta("who", "mesh"),
+                  "spec": {"hosts": ["routed"], "tcp": [{"match": [{"port": 81}], "route": [
+                      {"destination": {"host": "elsewhere", "port": {"number": 81}}}]}]}}
+        self.settled(server("second", "mesh", "node-1", sa="web"), other, web_service("routed", "gate"))
+        eventually(lambda: self.box.peer("c1", "ask_who", "routed.mesh", 81)["server"]["host"] == "web-1")
+        self.settled(routes)
+        eventually(lambda: self.box.peer("c1", "ask_who", "routed.mesh", 81)["server"]["host"] == "second")
 
     def test_the_command_makes_lists_and_takes_away(self):
         done = weft("waypoint", "apply", "--sandbox", self.box.name, "-n", "all", "--name", "mine", "--for", "service",

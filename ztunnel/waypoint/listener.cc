@@ -63,7 +63,7 @@ Task<void> serve_tcp(Peer peer, Client client, std::unique_ptr<hbone::IncomingCo
   role::Report report(context.reporting(), role::Direction::kInbound, peer.peer, peer.local);
   begin_report(report, *incoming);
   fill_report(report, client);
-  Opened opened = co_await open_tcp(context, client, report);
+  Opened opened = co_await open_tcp(context, peer.worker.network(), client, report);
   if (!opened) {
     report.failed(opened.error().error, opened.error().flag);
     const bool is_denied = opened.error().flag == role::Flag::kDenied;
@@ -95,7 +95,7 @@ Task<void> serve_sniffed(Peer peer, Client client,
     report.forget();
     co_return co_await peer.worker.proxy().serve(std::move(stream), arrival_of(client));
   }
-  Opened opened = co_await open_tcp(context, client, report);
+  Opened opened = co_await open_tcp(context, peer.worker.network(), client, report);
   if (opened) {
     co_await carry(*stream, std::move(*opened), report);
   } else {

@@ -2,6 +2,7 @@
 
 #include "ztunnel/role/pick.h"
 
+#include <algorithm>
 #include <array>
 
 namespace weft::waypoint {
@@ -26,15 +27,100 @@ Task<Opened> try_workload(WorkerContext& context, const Client& client,
   co_return opened;
 }
 
+bool matches_name(std::string_view pattern, std::string_view name) {
+  if (pattern == "*" || pattern == name) return true;
+  return pattern.starts_with("*.") && name.ends_with(pattern.substr(1));
+}
+
+bool matches(const weft::route::TcpRoute::Match& match, const IpAddress& destination,
+             std::string_view hostname) {
+  const auto covers = [&](const std::string& text) {
+    const auto cidr = Cidr::parse(text);
+    return cidr && cidr->contains(destination);
+  };
+  const auto names = [&](const std::string& sni) { return matches_name(sni, hostname); };
+  return (match.destination_cidrs().empty() ||
+          std::ranges::any_of(match.destination_cidrs(), covers)) &&
+         (match.sni().empty() || std::ranges::any_of(match.sni(), names));
+}
+
+// Where routes send it: some of the destination's endpoints, in any order.
+Task<Opened> open_destination(WorkerContext& context, Network& network, const Client& client,
+                              const weft::route::Destination& destination, role::Report& report) {
+  std::vector<Host> hosts = network.endpoints(destination);
+  if (hosts.empty()) {
+    co_return std::unexpected(Unreached{
+        Error(Code::kUnavailable,
+              "no healthy upstream: " + destination.hostname() +
+                  (destination.subset().empty() ? "" : ", subset " + destination.subset()) +
+                  " has no ready endpoint for port " + std::to_string(destination.port()))});
+  }
+  std::ranges::shuffle(hosts, context.random);
+  hosts.resize(std::min(hosts.size(), role::kAttemptsMax));
+  Opened opened = std::unexpected(Unreached{Error(Code::kUnavailable, "nothing was tried")});
+  for (const Host& host : hosts) {
+    opened = co_await try_workload(context, client,
+                                   std::static_pointer_cast<const learn::Workload>(host.workload),
+                                   host.address, report);
+    if (opened || opened.error().flag != role::Flag::kConnect) break;
+  }
+  co_return opened;
+}
+
+// Of the port that was asked for; null: it has none.
+const std::vector<weft::route::TcpRoute>* routes_of(const Client& client) {
+  if (!client.routes) return nullptr;
+  const auto port = client.routes->ports.find(client.port);
+  return port == client.routes->ports.end() || port->second.tcp.empty() ? nullptr
+                                                                        : &port->second.tcp;
+}
+
 }  // namespace
 
-Task<Opened> open_tcp(WorkerContext& context, const Client& client, role::Report& report) {
+const weft::route::TcpRoute* find_route(const std::vector<weft::route::TcpRoute>& routes,
+                                        const IpAddress& destination, std::string_view hostname) {
+  for (const weft::route::TcpRoute& route : routes) {
+    const bool is_any = route.matches().empty();
+    if (is_any || std::ranges::any_of(route.matches(), [&](const auto& match) {
+          return matches(match, destination, hostname);
+        })) {
+      return &route;
+    }
+  }
+  return nullptr;
+}
+
+const weft::route::Destination* choose(const weft::route::Forward& forward, uint64_t random) {
+  uint64_t total = 0;
+  for (const auto& one : forward.destinations()) total += one.weight();
+  uint64_t left = total == 0 ? 0 : random % total;
+  for (const auto& one : forward.destinations()) {
+    if (left < one.weight()) return &one.destination();
+    left -= one.weight();
+  }
+  return nullptr;
+}
+
+Task<Opened> open_tcp(WorkerContext& context, Network& network, const Client& client,
+                      role::Report& report) {
   if (client.routes && !client.routes->refused.empty()) {
     co_return std::unexpected(
         Unreached{Error(Code::kRefused, client.routes->refused), role::Flag::kDenied});
   }
   if (client.target) {
     co_return co_await try_workload(context, client, client.target, client.original, report);
+  }
+  if (const auto* routes = routes_of(client)) {
+    const auto* route = find_route(*routes, client.original.ip, client.service->hostname);
+    const auto* destination =
+        route == nullptr ? nullptr : choose(route->forward(), context.random());
+    if (destination != nullptr && !destination->hostname().empty()) {
+      co_return co_await open_destination(context, network, client, *destination, report);
+    }
+    co_return std::unexpected(
+        Unreached{Error(Code::kUnavailable,
+                        route == nullptr ? "no route of " + client.service->hostname + " matches"
+                                         : "the route " + route->name() + " has no destination")});
   }
   const auto own = context.own_workload();
   std::array<const learn::Workload*, role::kAttemptsMax> tried{};

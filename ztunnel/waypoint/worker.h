@@ -52,6 +52,7 @@ class Worker final : public role::Worker, public learn::PodObserver {
   };
   WorkerContext& context() { return context_; }
   Proxy& proxy() { return proxy_; }
+  Network& network() { return network_; }
   bool stopping() const { return stopping_; }
 
  private:
