@@ -1,5 +1,7 @@
 #include "agent/compile/waypoint_binding.h"
 
+#include <algorithm>
+
 namespace weft::compile {
 
 namespace {
@@ -34,6 +36,21 @@ bool is_of_waypoint(const crd::core::ObjectMeta& meta, const Store& store) {
   if (name.empty()) return false;
   const Gateway* gateway = store.gateways.find(meta.namespace_(), std::string(name));
   return gateway != nullptr && is_waypoint(*gateway);
+}
+
+// metav1.LabelSelector; an operator that is none of the four selects nothing.
+bool is_selected(const crd::mesh::LabelSelector& selector, const Labels& labels) {
+  if (!selects(selector.matchlabels(), labels)) return false;
+  return std::ranges::all_of(selector.matchexpressions(), [&](const auto& one) {
+    const auto label = labels.find(one.key());
+    const bool is_there = label != labels.end();
+    const bool is_named =
+        is_there && std::ranges::find(one.values(), label->second) != one.values().end();
+    if (one.operator_() == "In") return is_named;
+    if (one.operator_() == "NotIn") return !is_named;
+    if (one.operator_() == "Exists") return is_there;
+    return one.operator_() == "DoesNotExist" && !is_there;
+  });
 }
 
 std::optional<WaypointName> bound(const crd::core::ObjectMeta& meta, Kind kind,
@@ -80,6 +97,18 @@ std::optional<WaypointName> waypoint_of(const crd::core::Pod& pod, const Store& 
 std::optional<WaypointName> waypoint_of(const crd::networking::WorkloadEntry& entry,
                                         const Store& store) {
   return bound(entry.metadata(), Kind::kWorkload, store);
+}
+
+bool is_let_in(const Gateway& gateway, const std::string& ns, const Store& store) {
+  if (ns == gateway.metadata().namespace_()) return true;
+  const auto* other = store.namespaces.find("", ns);
+  for (const auto& listener : gateway.spec().listeners()) {
+    const auto& namespaces = listener.allowedroutes().namespaces();
+    if (namespaces.from() == "All") return true;
+    if (namespaces.from() != "Selector" || other == nullptr) continue;
+    if (is_selected(namespaces.selector(), other->metadata().labels())) return true;
+  }
+  return false;
 }
 
 bool names_waypoint(const crd::core::ObjectMeta& meta, const Store& store,

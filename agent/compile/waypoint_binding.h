@@ -61,6 +61,10 @@ std::optional<model::Waypoint> waypoint_address(const Object& object, const Stor
                          kHbonePort};
 }
 
+// Whether a waypoint serves services of this namespace: its own, and those that allowedRoutes of
+// one of its listeners lets in.
+bool is_let_in(const crd::gateway_api::Gateway& gateway, const std::string& ns, const Store& store);
+
 // Whether the labels of an object, or those of its namespace, name the waypoint.
 bool names_waypoint(const crd::core::ObjectMeta& meta, const Store& store,
                     const WaypointName& waypoint);

@@ -69,6 +69,10 @@ std::string refusal_for(std::string_view kind, const crd::core::ObjectMeta& meta
                      gateway == nullptr ? std::string_view()
                                         : std::string_view(gateway->spec().gatewayclassname()),
                      config.root_namespace};
+  if (gateway != nullptr && !is_let_in(*gateway, meta.namespace_(), store)) {
+    return "the waypoint " + waypoint.to_string() + " does not serve namespace " +
+           meta.namespace_() + ": allowedRoutes of its Gateway's listener has to let it in";
+  }
   for (const std::string* ns : {&meta.namespace_(), &waypoint.ns, &config.root_namespace}) {
     std::string guard = guard_among(store.policies, *ns, "AuthorizationPolicy", what);
     if (guard.empty()) {

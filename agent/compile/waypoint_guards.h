@@ -12,7 +12,8 @@ namespace weft::compile {
 // GatewayClass in the root namespace. Waypoints enforce none of them yet, so what they would have
 // guarded is refused.
 
-// Why everything for a service behind this waypoint is refused; empty: nothing guards it.
+// Why everything for a service behind this waypoint is refused: one of these, or the waypoint's
+// owner does not let its namespace in. Empty: nothing.
 std::string refusal_of(const crd::core::Service& service, const WaypointName& waypoint,
                        const Store& store, const MeshConfig& config);
 std::string refusal_of(const crd::networking::ServiceEntry& entry, const WaypointName& waypoint,
