@@ -80,25 +80,35 @@ bool Cluster::take_retry() {
 
 void Cluster::give_retry() { shared_->usage.retries.fetch_sub(1, std::memory_order_relaxed); }
 
+// A change somewhere in the mesh is mostly not one of ours: turns and tables then stay as they are.
 void Cluster::refresh() {
   if (known_ && generation_ == network_.generation()) return;
-  const weft::route::Traffic* traffic = network_.traffic(destination_);
-  traffic_ = std::make_shared<const weft::route::Traffic>(
-      traffic == nullptr ? weft::route::Traffic::default_instance() : *traffic);
+  const weft::route::Traffic* said = network_.traffic(destination_);
+  const weft::route::Traffic& traffic =
+      said == nullptr ? weft::route::Traffic::default_instance() : *said;
+  const bool is_new = !known_ || traffic.SerializeAsString() != traffic_->SerializeAsString();
+  if (is_new) {
+    traffic_ = std::make_shared<const weft::route::Traffic>(traffic);
+    shared_->outliers.update(traffic_->outlier());
+  }
   protocol_ = network_.protocol(destination_);
-  shared_->outliers.update(traffic_->outlier());
-  take_endpoints();
+  std::vector<Host> hosts = network_.endpoints(destination_);
+  const bool are_same =
+      std::ranges::equal(hosts, pools_, [](const Host& host, const std::shared_ptr<Pool>& pool) {
+        return pool->host().name == host.name && pool->host().workload == host.workload;
+      });
+  if (is_new || !are_same || own_place_ != network_.own_place()) take_endpoints(std::move(hosts));
   generation_ = network_.generation();
   known_ = true;
 }
 
 // Endpoints that stay keep their connections, and the time since when they are known; those that
 // were there at the beginning need no warming up.
-void Cluster::take_endpoints() {
+void Cluster::take_endpoints(std::vector<Host> hosts) {
   const Clock::time_point now = loop_.now();
   std::vector<std::shared_ptr<Pool>> pools;
   std::vector<Backend> backends;
-  for (Host& host : network_.endpoints(destination_)) {
+  for (Host& host : hosts) {
     const auto same = std::ranges::find_if(pools_, [&](const std::shared_ptr<Pool>& pool) {
       return pool != nullptr && pool->host().name == host.name &&
              pool->host().workload == host.workload;
@@ -119,7 +129,8 @@ void Cluster::take_endpoints() {
   for (const std::shared_ptr<Pool>& gone : pools_) {
     if (gone) gone->clear();
   }
-  balancer_.update(std::move(backends), *traffic_, network_.own_place(), now, dice_);
+  own_place_ = network_.own_place();
+  balancer_.update(std::move(backends), *traffic_, own_place_, now, dice_);
   pools_ = std::move(pools);
 }
 

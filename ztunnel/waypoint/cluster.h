@@ -29,7 +29,7 @@ class Cluster {
 
  private:
   void refresh();
-  void take_endpoints();
+  void take_endpoints(std::vector<Host> hosts);
   Wish wish_of(const Chooser& chooser) const;
 
   runtime::Loop& loop_;
@@ -42,6 +42,7 @@ class Cluster {
   std::shared_ptr<const weft::route::Traffic> traffic_;
   weft::route::Port::Protocol protocol_ = weft::route::Port::SNIFF;
   std::vector<std::shared_ptr<Pool>> pools_;  // as the balancer's backends
+  Place own_place_;
   BackendBalancer balancer_;
   std::mt19937_64 random_{std::random_device{}()};
   Dice dice_ = [this] { return random_(); };

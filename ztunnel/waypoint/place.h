@@ -12,6 +12,8 @@ struct Place {
   std::string zone;
   std::string subzone;
   std::vector<std::pair<std::string, std::string>> labels;  // topology.kubernetes.io/zone, ..
+
+  bool operator==(const Place&) const = default;
 };
 
 }  // namespace weft::waypoint
