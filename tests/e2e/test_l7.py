@@ -150,15 +150,16 @@ class Shop(Suite):
 
     def test_ejection_and_return(self):
         self.apply(destination_rule(outlierDetection={
-            "consecutive5xxErrors": 3, "interval": "1s", "baseEjectionTime": "3s", "maxEjectionPercent": 100}))
+            "consecutive5xxErrors": 3, "interval": "1s", "baseEjectionTime": "10s", "maxEjectionPercent": 100}))
         eventually(lambda: set(self.many(10)) == {"v1", "v2"})
 
         def ejected():
             self.will("v1", status=500, times=3)
-            self.many(30)
-            return self.many(10) == {"v2": 10}
+            self.many(15)
+            return self.many(5) == {"v2": 5}
         eventually(ejected, within=30)
-        eventually(lambda: self.many(10)["v1"] > 0, within=30)
+        self.will("v1", times=0)
+        eventually(lambda: self.many(5)["v1"] > 0, within=60)
 
 
 if __name__ == "__main__":
