@@ -2,6 +2,7 @@
 
 #include "agent/compile/authorization_policy.h"
 #include "agent/compile/endpoint_slice.h"
+#include "agent/compile/l7/telemetry.h"
 #include "agent/compile/l7/waypoint_routes.h"
 #include "agent/compile/notices.h"
 #include "agent/compile/outbound_policy.h"
@@ -17,6 +18,7 @@
 #include "agent/compile/workload_entry.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 
 namespace weft::compile {
@@ -88,6 +90,7 @@ struct Compiler::Impl {
   Store store;
   VipAllocation vips;
   l7::WaypointRoutes waypoint_routes;
+  l7::WaypointTelemetry waypoint_telemetry;
   Resources authorizations;
   Resources services;
   Resources workloads;
@@ -118,6 +121,7 @@ struct Compiler::Impl {
 // In the first batch everything is touched: whom an object concerns need not be asked for each.
 // Only a ServiceEntry has hosts of its own, and a ConfigMap says what the mesh is.
 void Compiler::Impl::take_in(const source::Change& change, bool is_first, Touched& touched) {
+  if (change.key.kind == "Telemetry") waypoint_telemetry.touch();
   const auto before = present.find(change.key);
   if (before != present.end() && change.object != nullptr &&
       is_only_status(*before->second, *change.object)) {
@@ -234,6 +238,11 @@ void Compiler::Impl::compile_routes(const Touched& touched, Announcement& out) {
   l7::Changes changes = waypoint_routes.compile(store, config);
   out.routes = std::move(changes.set);
   out.removed_routes = std::move(changes.removed);
+  for (const Name& service : touched.services) waypoint_telemetry.touch(service);
+  if (touched.mesh) waypoint_telemetry.touch();
+  l7::WaypointTelemetry::Changes reports = waypoint_telemetry.compile(store, config);
+  std::ranges::move(reports.set, std::back_inserter(out.routes));
+  std::ranges::move(reports.removed, std::back_inserter(out.removed_routes));
 }
 
 // Hosts whose allocated addresses are others now.
@@ -301,7 +310,8 @@ std::vector<Resource> Compiler::all() const {
   std::vector<Resource> resources;
   const std::initializer_list<const Resources*> tables = {
       &impl_->authorizations, &impl_->services, &impl_->workloads,
-      &impl_->waypoint_routes.policies(), &impl_->waypoint_routes.resources()};
+      &impl_->waypoint_routes.policies(), &impl_->waypoint_routes.resources(),
+      &impl_->waypoint_telemetry.resources()};
   for (const Resources* table : tables) {
     for (const auto& [name, resource] : *table) resources.push_back(resource);
   }

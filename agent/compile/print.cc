@@ -1,10 +1,12 @@
 #include "agent/compile/print.h"
 
+#include "agent/compile/l7/telemetry.h"
 #include "agent/compile/l7/waypoint_routes.h"
 #include "agent/compile/wire.h"
 #include "agent/objects/tree.h"
 #include "proto/authorization.pb.h"
 #include "proto/route.pb.h"
+#include "proto/telemetry.pb.h"
 #include "proto/workload.pb.h"
 
 #include <google/protobuf/util/json_util.h>
@@ -28,6 +30,7 @@ Result<objects::Tree> read_as(const Resource& resource) {
 
 Result<objects::Tree> read_back(const Resource& resource) {
   if (resource.type == kAddressType) return read_as<istio::workload::Address>(resource);
+  if (resource.type == l7::kTelemetryType) return read_as<weft::telemetry::Telemetry>(resource);
   if (resource.type == l7::kRoutesType) return read_as<weft::route::Routes>(resource);
   if (resource.type == l7::kPolicyType) return read_as<weft::route::Policy>(resource);
   return read_as<istio::security::Authorization>(resource);

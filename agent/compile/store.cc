@@ -102,6 +102,7 @@ void Store::put(const objects::Key& key, const std::shared_ptr<const objects::Ob
       put_into(destination_rules, "DestinationRule", key, object) ||
       put_into(gateways, "Gateway", key, object) ||
       put_into(request_authentications, "RequestAuthentication", key, object) ||
+      put_into(telemetries, "Telemetry", key, object) ||
       put_into(policies, "AuthorizationPolicy", key, object) ||
       put_into(peers, "PeerAuthentication", key, object);
   index_selector(key);

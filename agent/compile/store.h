@@ -8,6 +8,7 @@
 #include "proto/crd/gateway_api.pb.h"
 #include "proto/crd/networking.pb.h"
 #include "proto/crd/security.pb.h"
+#include "proto/crd/telemetry.pb.h"
 #include "proto/crd/virtual_service.pb.h"
 
 #include <google/protobuf/map.h>
@@ -77,6 +78,7 @@ struct Store {
   Table<crd::networking::DestinationRule> destination_rules;
   Table<crd::gateway_api::Gateway> gateways;
   Table<crd::security::RequestAuthentication> request_authentications;
+  Table<crd::telemetry::Telemetry> telemetries;
   Table<crd::security::AuthorizationPolicy> policies;
   Table<crd::security::PeerAuthentication> peers;
   l7::HostIndex virtual_services_by_host;  // those for the mesh, by whole host names

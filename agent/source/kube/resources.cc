@@ -92,7 +92,7 @@ std::vector<Resource> control_resources(const std::string& root_namespace) {
   all.push_back(crd(kNetworking, "destinationrules", "DestinationRule"));
   all.push_back(noticed(kNetworking, "gateways", "Gateway"));
   all.push_back(noticed(kNetworking, "envoyfilters", "EnvoyFilter"));
-  all.push_back(noticed("telemetry.istio.io", "telemetries", "Telemetry"));
+  all.push_back(crd("telemetry.istio.io", "telemetries", "Telemetry"));
   all.push_back(noticed("extensions.istio.io", "wasmplugins", "WasmPlugin"));
   all.push_back(crd(kGatewayApi, "gateways", "Gateway"));
   all.push_back(crd(kGatewayApi, "gatewayclasses", "GatewayClass"));
