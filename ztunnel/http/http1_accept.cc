@@ -103,9 +103,10 @@ class Http1Server::Exchange final : public ServerExchange {
 
   void when_gone(std::move_only_function<void()> call) override {
     // Only what comes behind the request tells; within it, its reader is told.
-    if (!reader_.has_more()) inlet().when_ended(std::move(call));
+    if (!upgraded_ && !reader_.has_more()) inlet().when_ended(std::move(call));
   }
   void stop_reading() override {
+    if (upgraded_) return;
     inlet().interrupt(Error(Code::kCancelled, "HTTP/1.1: the rest of the request is not wanted"));
   }
   void abort() override { connection_.abort(); }
@@ -177,7 +178,7 @@ Task<Parsed<std::span<char>>> Http1Server::next_head(FieldList& into) {
     }
     const bool partial = heads_.is_partial();
     idle_ = !partial;
-    if (idle_ && draining_) co_return over();
+    if (idle_ && draining_ && had_any_) co_return over();
     if (!partial) {
       deadline_.set(options_.idle_timeout);
     } else if (!std::exchange(head_begun_, true)) {
@@ -204,6 +205,7 @@ Task<std::unique_ptr<ServerExchange>> Http1Server::next() {
         head ? http1::parse_request(*head, request) : Parsed<Meta>(std::unexpected(head.error()));
     if (meta) {
       in_use_ = true;
+      had_any_ = true;
       co_return std::make_unique<Exchange>(*this, std::move(request), *meta);
     }
     if (meta.error().status != 0) co_await refuse(std::move(meta.error()));

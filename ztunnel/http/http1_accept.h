@@ -55,6 +55,7 @@ class Http1Server {
   bool head_begun_ = false;  // its deadline runs
   bool idle_ = false;        // in next(), without a byte of a head
   bool draining_ = false;
+  bool had_any_ = false;  // requests
   bool in_use_ = false;   // an exchange is alive
   bool reusable_ = true;  // another request may follow
 };

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <charconv>
+#include <random>
 
 namespace weft::http::http1 {
 
@@ -15,6 +16,18 @@ namespace {
 
 std::span<const uint8_t> bytes_of(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+// 16 bytes in base64, nearly all of them by chance: RFC 6455, 4.1 asks that it be no other
+// connection's, not that it be secret.
+std::string websocket_key() {
+  constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  constexpr size_t kByChance = 21;
+  std::random_device random;
+  std::string key;
+  for (size_t i = 0; i < kByChance; ++i) key += kDigits[random() % kDigits.size()];
+  return key + "A==";
 }
 
 constexpr std::string_view kLastChunk = "0\r\n";
@@ -46,6 +59,10 @@ void Outlet::request(const RequestHead& head, const Meta& meta) {
   add_fields(head.fields);
   if (!head.protocol.empty()) {
     text_.append("connection: upgrade\r\nupgrade: ").append(head.protocol).append(kLineEnd);
+    // HTTP/2's handshake has no key (RFC 8441, 5), HTTP/1.1's does not go without.
+    if (head.fields.find("sec-websocket-key") == nullptr) {
+      text_.append("sec-websocket-key: ").append(websocket_key()).append(kLineEnd);
+    }
   }
   add_end(meta);
 }

@@ -412,13 +412,13 @@ Task<void> Forwarding::fail_upstream(const Error& error) {
 
 // The response's head is sent already: nothing is left but to show that it is not whole.
 void Forwarding::fail_copy(const Error& error) {
-  exchange_.abort();
   if (timed_out_) {
     report_.flag = Flag::kUpstreamTimeout;
-    return;
+  } else {
+    report_.flag = client_gone_ || error.code != Code::kReset ? Flag::kDownstreamGone
+                                                              : Flag::kUpstreamConnection;
   }
-  report_.flag = client_gone_ || error.code != Code::kReset ? Flag::kDownstreamGone
-                                                            : Flag::kUpstreamConnection;
+  exchange_.abort();  // tells that the client has gone, too
 }
 
 }  // namespace weft::waypoint
