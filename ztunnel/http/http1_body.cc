@@ -142,12 +142,14 @@ Parsed<void> BodyDecoder::take_trailer(Buffer& input) {
   trailer_.append(input.text().substr(0, size));
   input.trim_front(size);
   if (!*end) return {};
+  if (trailer_.size() > 2) {  // more than the empty line
+    const std::span<char> lines = trailers_.room(trailer_.size());
+    std::memcpy(lines.data(), trailer_.data(), lines.size());
+    trailer_.clear();
+    if (Parsed<void> parsed = parse_trailers(lines, trailers_); !parsed) return parsed;
+  }
   state_ = State::kDone;
-  if (trailer_.size() == 2) return {};  // the empty line alone
-  const std::span<char> lines = trailers_.room(trailer_.size());
-  std::memcpy(lines.data(), trailer_.data(), lines.size());
-  trailer_.clear();
-  return parse_trailers(lines, trailers_);
+  return {};
 }
 
 }  // namespace weft::http::http1

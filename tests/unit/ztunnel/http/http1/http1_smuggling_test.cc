@@ -129,6 +129,7 @@ const Case kRefused[] = {
     {"TrailerBareLineFeed", with_chunks("0\r\nX: a\n\r\n"), 400},
     {"TrailerFramesTheMessage", with_chunks("0\r\nContent-Length: 5\r\n\r\n"), 400},
     {"TrailerNamesAHost", with_chunks("0\r\nHost: b\r\n\r\n"), 400},
+    {"TrailerBehindAChunkNamesAHost", with_chunks("1\r\na\r\n0\r\nHost: b\r\n\r\n"), 400},
     {"TrailerTooLong", with_chunks("0\r\nX: " + std::string(9'000, 'a') + "\r\n\r\n"), 400},
 };
 
