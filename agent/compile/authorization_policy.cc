@@ -256,8 +256,8 @@ CompiledPolicy compile_policy(const security::AuthorizationPolicy& object,
   const Spec& spec = object.spec();
   if (has_targets(spec)) {
     result.notices.emplace_back(
-        "is for a waypoint or gateway (targetRefs), and there is none yet: "
-        "not enforced");
+        "is for a waypoint or gateway (targetRefs), and those cannot be asked yet: requests to "
+        "what it is for are refused");
     return result;
   }
   if (spec.action() == Spec::AUDIT) {

@@ -2,6 +2,7 @@
 
 #include "agent/compile/authorization_policy.h"
 #include "agent/compile/endpoint_slice.h"
+#include "agent/compile/l7/notices.h"
 #include "agent/compile/l7/telemetry.h"
 #include "agent/compile/l7/waypoint_routes.h"
 #include "agent/compile/notices.h"
@@ -320,8 +321,13 @@ std::vector<Resource> Compiler::all() const {
 
 std::vector<Notice> Compiler::notices() const {
   std::vector<Notice> all;
-  for (const auto& [key, messages] : impl_->notices) {
+  const auto add = [&](const objects::Key& key, const std::vector<std::string>& messages) {
     for (const std::string& message : messages) all.push_back({key, message});
+  };
+  for (const auto& [key, object] : impl_->present) {
+    const auto own = impl_->notices.find(key);
+    if (own != impl_->notices.end()) add(key, own->second);
+    if (l7::is_l7(*object)) add(key, l7::notices_about(*object, impl_->store, impl_->config));
   }
   return all;
 }

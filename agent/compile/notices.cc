@@ -1,6 +1,7 @@
 #include "agent/compile/notices.h"
 
 #include "agent/compile/authorization_policy.h"
+#include "agent/compile/l7/notices.h"
 #include "agent/compile/outbound_policy.h"
 #include "agent/compile/peer_authentication.h"
 #include "agent/compile/service.h"
@@ -178,7 +179,7 @@ std::vector<std::string> notices_about(const objects::Object& object, const Mesh
   } else if (const auto* map = object.as<crd::core::ConfigMap>()) {
     notices = about_mesh(*map, config);
   } else if (const auto* gateway = object.as<crd::gateway_api::Gateway>();
-             (gateway != nullptr && is_waypoint(*gateway)) ||
+             (gateway != nullptr && is_waypoint(*gateway)) || l7::is_l7(object) ||
              object.as<crd::gateway_api::GatewayClass>() != nullptr) {
     return {};
   } else if (is_mesh_group(object.api_version())) {

@@ -101,10 +101,12 @@ void Store::put(const objects::Key& key, const std::shared_ptr<const objects::Ob
       put_into(virtual_services, "VirtualService", key, object) ||
       put_into(destination_rules, "DestinationRule", key, object) ||
       put_into(gateways, "Gateway", key, object) ||
-      put_into(request_authentications, "RequestAuthentication", key, object) ||
       put_into(telemetries, "Telemetry", key, object) ||
       put_into(policies, "AuthorizationPolicy", key, object) ||
-      put_into(peers, "PeerAuthentication", key, object);
+      put_into(peers, "PeerAuthentication", key, object) ||
+      put_into(request_authentications, "RequestAuthentication", key, object) ||
+      put_into(reference_grants, "ReferenceGrant", key, object);
+  if (l7::RoutesByParent::is_route(key)) gateway_routes.put(key, object);
   index_selector(key);
   index_rule(key);
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "agent/compile/l7/host_index.h"
+#include "agent/compile/l7/routes_by_parent.h"
 #include "agent/compile/selector_index.h"
 #include "agent/objects/object.h"
 #include "proto/crd/core.pb.h"
@@ -77,10 +78,12 @@ struct Store {
   Table<crd::networking::VirtualService> virtual_services;
   Table<crd::networking::DestinationRule> destination_rules;
   Table<crd::gateway_api::Gateway> gateways;
-  Table<crd::security::RequestAuthentication> request_authentications;
   Table<crd::telemetry::Telemetry> telemetries;
   Table<crd::security::AuthorizationPolicy> policies;
   Table<crd::security::PeerAuthentication> peers;
+  Table<crd::security::RequestAuthentication> request_authentications;
+  Table<crd::gateway_api::ReferenceGrant> reference_grants;
+  l7::RoutesByParent gateway_routes;
   l7::HostIndex virtual_services_by_host;  // those for the mesh, by whole host names
   l7::HostIndex destination_rules_by_host;
   std::string cluster_domain = "cluster.local";  // set before the first put()

@@ -5,6 +5,7 @@
 #include "proto/crd/envoy_filter.pb.h"
 #include "proto/crd/extensions.pb.h"
 #include "proto/crd/gateway_api.pb.h"
+#include "proto/crd/gateway_routes.pb.h"
 #include "proto/crd/networking.pb.h"
 #include "proto/crd/opaque.pb.h"
 #include "proto/crd/rules.pb.h"
@@ -86,7 +87,7 @@ void add_istio(std::vector<Kind>& all) {
   all.push_back(mesh_kind<net::WorkloadEntry, validate_workload_entry>());
   all.push_back(mesh_kind<net::WorkloadGroup>());
   all.push_back(mesh_kind<net::Sidecar, validate_sidecar>());
-  all.push_back(mesh_kind<net::VirtualService>());
+  all.push_back(mesh_kind<net::VirtualService, validate_virtual_service>());
   all.push_back(mesh_kind<net::DestinationRule>());
   all.push_back(mesh_kind<net::Gateway>("Gateway.networking.istio.io"));
   all.push_back(mesh_kind<net::EnvoyFilter>());
@@ -101,12 +102,12 @@ void add_gateway_api(std::vector<Kind>& all) {
   all.push_back(read_kind<api::Gateway>("Gateway", kGatewayApi, {"v1", "v1beta1"}));
   all.push_back(
       read_kind<api::GatewayClass>("GatewayClass", kGatewayApi, {"v1", "v1beta1"}, false));
-  all.push_back(opaque_kind("HTTPRoute", kGatewayApi, {"v1", "v1beta1"}));
-  all.push_back(opaque_kind("GRPCRoute", kGatewayApi, {"v1", "v1alpha2"}));
-  all.push_back(opaque_kind("TLSRoute", kGatewayApi, {"v1", "v1alpha3", "v1alpha2"}));
-  all.push_back(opaque_kind("TCPRoute", kGatewayApi, {"v1", "v1alpha2"}));
+  all.push_back(read_kind<api::HTTPRoute>("HTTPRoute", kGatewayApi, {"v1", "v1beta1"}));
+  all.push_back(read_kind<api::GRPCRoute>("GRPCRoute", kGatewayApi, {"v1", "v1alpha2"}));
+  all.push_back(read_kind<api::TLSRoute>("TLSRoute", kGatewayApi, {"v1", "v1alpha3", "v1alpha2"}));
+  all.push_back(read_kind<api::TCPRoute>("TCPRoute", kGatewayApi, {"v1", "v1alpha2"}));
   all.push_back(opaque_kind("UDPRoute", kGatewayApi, {"v1", "v1alpha2"}));
-  all.push_back(opaque_kind("ReferenceGrant", kGatewayApi, {"v1", "v1beta1"}));
+  all.push_back(read_kind<api::ReferenceGrant>("ReferenceGrant", kGatewayApi, {"v1", "v1beta1"}));
   all.push_back(opaque_kind("BackendTLSPolicy", kGatewayApi, {"v1", "v1alpha3"}));
 }
 

@@ -20,6 +20,7 @@ void validate_node(const crd::core::Node& object, Report& report);
 void validate_endpoint_slice(const crd::core::EndpointSlice& object, Report& report);
 void validate_service_entry(const crd::networking::ServiceEntry& object, Report& report);
 void validate_workload_entry(const crd::networking::WorkloadEntry& object, Report& report);
+void validate_virtual_service(const crd::networking::VirtualService& object, Report& report);
 void validate_sidecar(const crd::networking::Sidecar& object, Report& report);
 void validate_authorization_policy(const crd::security::AuthorizationPolicy& object,
                                    Report& report);

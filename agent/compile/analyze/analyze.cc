@@ -29,6 +29,9 @@ constexpr Check kChecks[] = {
     check_route_hosts,
     check_waypoints_exist,
     check_policies_admit_waypoints,
+    check_virtual_services,
+    check_conflicting_hosts,
+    check_subsets_select,
     check_honoured,
 };
 
@@ -48,12 +51,36 @@ std::vector<Finding> analyze(const Input& input) {
 }
 
 const std::vector<Rule>& rules() {
-  static const std::vector<Rule> all = {
-      kMissing,         kMalformed,         kSidecarsOverlap, kTwoSidecars,   kTwoLabels,
-      kSelectsNothing,  kAddressesRequired, kNoEffect,        kUnknownHost,   kForeign,
-      kTwice,           kNotHonoured,       kHttpAtL4,        kDeniedInstead, kNoSuchPortName,
-      kUndeclaredPort,  kOutsideMesh,       kStaysOutside,    kOtherLabel,    kUnknownMode,
-      kForgetsWaypoint, kNobodyRunsAs,      kOnlyOldest,      kNoEndpoint,    kHostTwice};
+  static const std::vector<Rule> all = {kMissing,
+                                        kMalformed,
+                                        kConflictingHosts,
+                                        kPortRequired,
+                                        kUnreachableRule,
+                                        kIneffectiveMatch,
+                                        kSubsetSelectsNothing,
+                                        kSidecarsOverlap,
+                                        kTwoSidecars,
+                                        kTwoLabels,
+                                        kSelectsNothing,
+                                        kAddressesRequired,
+                                        kNoEffect,
+                                        kUnknownHost,
+                                        kForeign,
+                                        kTwice,
+                                        kNotHonoured,
+                                        kHttpAtL4,
+                                        kDeniedInstead,
+                                        kNoSuchPortName,
+                                        kUndeclaredPort,
+                                        kOutsideMesh,
+                                        kStaysOutside,
+                                        kOtherLabel,
+                                        kUnknownMode,
+                                        kForgetsWaypoint,
+                                        kNobodyRunsAs,
+                                        kOnlyOldest,
+                                        kNoEndpoint,
+                                        kHostTwice};
   return all;
 }
 

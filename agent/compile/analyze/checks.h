@@ -28,6 +28,11 @@ void check_sources(const Cluster& cluster, Findings& findings);
 void check_targets(const Cluster& cluster, Findings& findings);
 void check_route_hosts(const Cluster& cluster, Findings& findings);
 
+// routes.cc: VirtualServices and DestinationRules.
+void check_virtual_services(const Cluster& cluster, Findings& findings);
+void check_conflicting_hosts(const Cluster& cluster, Findings& findings);
+void check_subsets_select(const Cluster& cluster, Findings& findings);
+
 // services.cc: ServiceEntries and Sidecars.
 void check_service_entries(const Cluster& cluster, Findings& findings);
 void check_sidecars(const Cluster& cluster, Findings& findings);

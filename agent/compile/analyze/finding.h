@@ -28,6 +28,12 @@ inline constexpr Rule kTwoLabels{"IST0123", Level::kWarning, "labels that contra
 inline constexpr Rule kSelectsNothing{"IST0127", Level::kWarning, "a selector matches no workload"};
 inline constexpr Rule kAddressesRequired{"IST0134", Level::kWarning, "a host needs an address"};
 inline constexpr Rule kNoEffect{"IST0167", Level::kWarning, "a policy has no effect"};
+inline constexpr Rule kConflictingHosts{"IST0109", Level::kError,
+                                        "two VirtualServices are for one host"};
+inline constexpr Rule kPortRequired{"IST0112", Level::kError, "a destination needs a port"};
+inline constexpr Rule kUnreachableRule{"IST0130", Level::kWarning, "a rule is never asked"};
+inline constexpr Rule kIneffectiveMatch{"IST0131", Level::kInfo, "a match never decides"};
+inline constexpr Rule kSubsetSelectsNothing{"IST0173", Level::kError, "a subset has no pods"};
 inline constexpr Rule kUnknownHost{"IST0174", Level::kWarning, "a DestinationRule's unknown host"};
 
 inline constexpr Rule kForeign{"WEFT0001", Level::kInfo, "an object of a kind that is not read"};

@@ -1,4 +1,5 @@
 #include "agent/compile/analyze/checks.h"
+#include "agent/compile/l7/notices.h"
 #include "agent/compile/notices.h"
 
 namespace weft::analyze {
@@ -16,6 +17,9 @@ constexpr Kind kKinds[] = {
     {"cannot be asked", kDeniedInstead},
     {"AUDIT is not supported", kNoEffect},
     {"not enforced", kNoEffect},
+    {"never match", kIneffectiveMatch},
+    {"is not found", kMissing},
+    {"does not exist", kMissing},
     {"has no effect", kNoEffect},
     {"is not recognised by its address", kAddressesRequired},
 };
@@ -32,6 +36,11 @@ Rule rule_of(std::string_view notice) {
 void check_honoured(const Cluster& cluster, Findings& findings) {
   for (const ObjectPtr& object : cluster.objects()) {
     for (const std::string& notice : compile::notices_about(*object, cluster.config())) {
+      findings.add(rule_of(notice), object->key(), notice);
+    }
+    if (!l7::is_l7(*object)) continue;
+    for (const std::string& notice :
+         l7::notices_about(*object, cluster.store(), cluster.config())) {
       findings.add(rule_of(notice), object->key(), notice);
     }
   }

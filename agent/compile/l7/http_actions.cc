@@ -42,13 +42,6 @@ void fill_text(const net::StringMatch& match, weft::route::StringMatch& out) {
   }
 }
 
-bool is_authority(std::string name) {
-  for (char& c : name) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return name == "host" || name == ":authority";
-}
-
 using Sorted = std::map<std::string, std::string>;  // protobuf's maps have no order
 Sorted sorted(const google::protobuf::Map<std::string, std::string>& map) {
   return {map.begin(), map.end()};
@@ -61,6 +54,13 @@ constexpr std::array<std::string_view, 17> kGrpcStatuses = {
     "DATA_LOSS", "UNAUTHENTICATED"};
 
 }  // namespace
+
+bool is_authority(std::string name) {
+  for (char& c : name) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return name == "host" || name == ":authority";
+}
 
 uint32_t per_million(double percent) {
   return static_cast<uint32_t>(

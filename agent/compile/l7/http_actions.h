@@ -22,6 +22,9 @@ void fill_fault(const crd::networking::HttpFault& fault, weft::route::Fault& out
 std::string fill_headers(const crd::networking::HeaderOperations& operations,
                          weft::route::HeaderChanges& out);
 
+// Whether the header is the request's :authority.
+bool is_authority(std::string name);
+
 // What the rule says; else what the mesh does; else Istio's. False: none.
 bool fill_retry(const crd::networking::HttpRoute& rule, const compile::MeshConfig& config,
                 weft::route::Retry& out);

@@ -1,3 +1,4 @@
+#include "agent/compile/l7/gateway_http.h"
 #include "agent/compile/l7/http_actions.h"
 #include "agent/compile/l7/virtual_services.h"
 #include "agent/compile/l7/waypoint_routes.h"
@@ -31,6 +32,18 @@ void add_default_route(const Backend& service, const Backend::Port& port, wire::
   if (!port.grpc) fill_default_retry(*route.mutable_retry());
 }
 
+// A waypoint takes routes of its own namespace and of the service's.
+std::vector<RoutesByParent::ObjectPtr> attached_to(const Backend& service,
+                                                   const compile::WaypointName& waypoint,
+                                                   uint32_t port, const compile::Store& store) {
+  std::vector<RoutesByParent::ObjectPtr> routes = store.gateway_routes.of(parent_key(service));
+  std::erase_if(routes, [&](const RoutesByParent::ObjectPtr& route) {
+    const std::string ns = route->key().ns;
+    return (ns != service.ns && ns != waypoint.ns) || !is_attached(*route, service, port);
+  });
+  return routes;
+}
+
 }  // namespace
 
 wire::Routes compile_routes(const Backend& service, const compile::WaypointName& waypoint,
@@ -38,15 +51,23 @@ wire::Routes compile_routes(const Backend& service, const compile::WaypointName&
   wire::Routes routes;
   routes.set_namespace_(service.ns);
   routes.set_hostname(service.hostname);
-  const VirtualServices objects =
-      virtual_services_for(service, waypoint, resolver.store(), resolver.config());
+  const compile::Store& store = resolver.store();
+  const VirtualServices objects = virtual_services_for(service, waypoint, store, resolver.config());
   for (const Backend::Port& port : service.ports) {
     wire::Port& out = *routes.add_ports();
     out.set_port(port.number);
     out.set_protocol(port.protocol);
-    if (may_be_http(port)) fill_http_routes(objects, port, resolver, out);
-    if (may_be_tcp(port)) fill_tcp_routes(objects, service, port, resolver, out);
-    if (may_be_http(port) && out.http().empty()) add_default_route(service, port, out);
+    const auto attached = attached_to(service, waypoint, port.number, store);
+    // Which counts where both are there is not defined; here it is the Gateway API's.
+    if (may_be_http(port)) {
+      fill_gateway_http(attached, resolver, out);
+      if (out.http().empty()) fill_http_routes(objects, port, resolver, out);
+      if (out.http().empty()) add_default_route(service, port, out);
+    }
+    if (may_be_tcp(port)) {
+      fill_gateway_tcp(attached, service, resolver, out);
+      if (out.tcp().empty()) fill_tcp_routes(objects, service, port, resolver, out);
+    }
   }
   return routes;
 }

@@ -1,5 +1,6 @@
 #include "agent/compile/l7/waypoint_routes.h"
 
+#include "agent/compile/l7/gateway_parents.h"
 #include "agent/compile/l7/hosts.h"
 #include "agent/compile/l7/virtual_services.h"
 #include "agent/compile/waypoint_guards.h"
@@ -29,7 +30,18 @@ void WaypointRoutes::touch(const objects::Object& object, const compile::MeshCon
     touch_dependents(object.key());
   } else if (const auto* rule = object.as<crd::networking::DestinationRule>()) {
     touch_rule(full_host(rule->spec().host(), object.key().ns, config.cluster_domain));
+  } else if (RoutesByParent::is_route(object.key())) {
+    for (const auto& parent : parents_of(object)) {
+      touch_parent(parent_key(parent, object.key().ns));
+    }
+  } else if (object.as<crd::gateway_api::ReferenceGrant>() != nullptr) {
+    touch_dependents({"ReferenceGrant", object.key().ns, ""});
   }
+}
+
+void WaypointRoutes::touch_parent(const std::string& parent) {
+  const auto served = by_parent_.find(parent);
+  if (served != by_parent_.end()) dirty_.insert(served->second.begin(), served->second.end());
 }
 
 // A rule says how hosts are reached, and whose subsets are meant where routes name one.
@@ -76,6 +88,7 @@ void WaypointRoutes::forget(const Name& name) {
   for (const std::string& host : served.hosts) erase_from(by_host_, host, name);
   for (const objects::Key& object : served.objects) erase_from(by_object_, object, name);
   erase_from(served_by_host_, name.second, name);
+  erase_from(by_parent_, served.parent, name);
   policies_.release(served.waypoint, served.destinations);
   served_.erase(before);
 }
@@ -93,6 +106,7 @@ void WaypointRoutes::remember(const Name& name, Served served) {
   for (const std::string& host : served.hosts) by_host_[host].insert(name);
   for (const objects::Key& object : served.objects) by_object_[object].insert(name);
   served_by_host_[name.second].insert(name);
+  by_parent_[served.parent].insert(name);
   policies_.use(served.waypoint, served.destinations);
   served_[name] = std::move(served);
 }
@@ -113,7 +127,8 @@ void WaypointRoutes::compile_service(const Name& name, const compile::Store& sto
                          ? refusal_of(*service->service, *waypoint, store, config)
                          : refusal_of(*service->entry, *waypoint, store, config));
   compile::Resource made = compile::to_resource(kRoutesType, resource, routes);
-  Served served{*waypoint, resource, resolver.hosts(), resolver.objects(), resolver.backends()};
+  Served served{*waypoint,        resource,           parent_key(*service),
+                resolver.hosts(), resolver.objects(), resolver.backends()};
   served.destinations.insert(name);
   forget(name);
   remember(name, std::move(served));

@@ -31,6 +31,7 @@ class WaypointRoutes {
   struct Served {
     compile::WaypointName waypoint;
     std::string resource;
+    std::string parent;  // what Gateway API routes and policies name
     std::set<std::string> hosts;
     std::set<objects::Key> objects;
     std::set<Name> destinations;
@@ -38,6 +39,7 @@ class WaypointRoutes {
 
   void touch_hosts(const std::set<std::string>& patterns);
   void touch_rule(const std::string& pattern);
+  void touch_parent(const std::string& parent);
   void touch_dependents(const objects::Key& object);
   void forget(const Name& name);
   void remove(const Name& name, Changes& changes);
@@ -48,6 +50,7 @@ class WaypointRoutes {
   WaypointPolicies policies_;
   std::map<Name, Served> served_;
   std::map<std::string, std::set<Name>> served_by_host_;
+  std::map<std::string, std::set<Name>> by_parent_;
   std::map<std::string, std::set<Name>> by_host_;     // whose routes name the host
   std::map<objects::Key, std::set<Name>> by_object_;  // whose routes were made of the object
   std::map<std::string, compile::Resource> routes_;   // by resource name

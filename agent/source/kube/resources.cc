@@ -97,8 +97,11 @@ std::vector<Resource> control_resources(const std::string& root_namespace) {
   all.push_back(crd(kGatewayApi, "gateways", "Gateway"));
   all.push_back(crd(kGatewayApi, "gatewayclasses", "GatewayClass"));
   all.back().namespaced = false;
-  all.push_back(noticed(kGatewayApi, "httproutes", "HTTPRoute"));
-  all.push_back(noticed(kGatewayApi, "grpcroutes", "GRPCRoute"));
+  all.push_back(crd(kGatewayApi, "httproutes", "HTTPRoute"));
+  all.push_back(crd(kGatewayApi, "grpcroutes", "GRPCRoute"));
+  all.push_back(crd(kGatewayApi, "tcproutes", "TCPRoute"));
+  all.push_back(crd(kGatewayApi, "tlsroutes", "TLSRoute"));
+  all.push_back(crd(kGatewayApi, "referencegrants", "ReferenceGrant"));
   return all;
 }
 

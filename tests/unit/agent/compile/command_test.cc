@@ -58,7 +58,8 @@ TEST_F(CompileCommand, AFolderInYaml) {
   write("b.json", R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":
       {"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},
       "spec":{"containers":[{"name":"c"}]}}}})");
-  write("c.yml", "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: s}\n");
+  write("c.yml",
+        "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: s}\n");
   write(".hidden.yaml", "not: a manifest");
   write("notes.txt", "not a manifest");
   EXPECT_EQ(run({"-f", folder_, "-o", "yaml"}), 0) << err_.str();
@@ -75,7 +76,7 @@ resource:
       - namespaces:
         - exact: a
 )");
-  EXPECT_EQ(err_.str(), "warning: VirtualService/default/s: is accepted and not yet honoured\n");
+  EXPECT_EQ(err_.str(), "warning: EnvoyFilter/default/s: is accepted and not yet honoured\n");
 }
 
 TEST_F(CompileCommand, MistakesAndNothingElse) {

@@ -133,7 +133,7 @@ TEST(Compiler, NodesMayAskForWhatTheyRun) {
 TEST(Compiler, WhatIsNotHonouredHasANotice) {
   Compiler compiler({});
   compiler.apply(changes_of(
-      "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\nspec: {}\n"
+      "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: v}\nspec: {}\n"
       "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\n"
       "---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: j}\n"
       "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"
@@ -142,13 +142,14 @@ TEST(Compiler, WhatIsNotHonouredHasANotice) {
       "externalName: example.org}\n" +
       ns("shop", "istio.io/use-waypoint: wp") + ns("bank", "istio.io/use-waypoint: none")));
   EXPECT_THAT(warnings(compiler),
-              ElementsAre("HTTPRoute/default/r: is accepted and not yet honoured",
+              ElementsAre("EnvoyFilter/default/v: is accepted and not yet honoured",
+                          "HTTPRoute/default/r: is accepted and not yet honoured: its parents are "
+                          "gateways",
                           "RequestAuthentication/default/j: is accepted and not yet honoured",
                           "Service/default/e: networking.istio.io/traffic-distribution: unknown "
                           "value \"Near\"; expected PreferSameZone, PreferSameNode, PreferClose or "
-                          "Any",
-                          "VirtualService/default/v: is accepted and not yet honoured"));
-  compiler.apply({removal("VirtualService", "default", "v"), removal("HTTPRoute", "default", "r"),
+                          "Any"));
+  compiler.apply({removal("EnvoyFilter", "default", "v"), removal("HTTPRoute", "default", "r"),
                   removal("RequestAuthentication", "default", "j"),
                   removal("Service", "default", "e"), removal("Namespace", "", "shop")});
   EXPECT_THAT(warnings(compiler), IsEmpty());
