@@ -114,6 +114,20 @@ weft::route::Port::Protocol MeshNetwork::protocol(const Destination& destination
   return port == ports.end() ? weft::route::Port::SNIFF : port->second.protocol;
 }
 
+Result<void> check_honoured(const Traffic& traffic) {
+  if (traffic.has_tls()) {
+    return fail(Code::kUnsupported,
+                "its DestinationRule asks for TLS (trafficPolicy.tls), which waypoints do not "
+                "originate yet: refused, not sent without");
+  }
+  if (traffic.proxy_protocol() != 0) {
+    return fail(Code::kUnsupported,
+                "its DestinationRule asks for the PROXY protocol (trafficPolicy.proxyProtocol), "
+                "which waypoints do not speak yet: refused, not sent without");
+  }
+  return {};
+}
+
 const Traffic* MeshNetwork::traffic(const Destination& destination) {
   if (context_.config == nullptr) return nullptr;
   const auto policy = context_.config->policies.find(key_of(destination));
@@ -122,7 +136,8 @@ const Traffic* MeshNetwork::traffic(const Destination& destination) {
 }
 
 Task<Result<std::unique_ptr<runtime::ByteStream>>> MeshNetwork::dial(
-    const Host& endpoint, const Traffic&, std::chrono::milliseconds timeout) {
+    const Host& endpoint, const Traffic& traffic, std::chrono::milliseconds timeout) {
+  CO_TRY(check_honoured(traffic));
   auto workload = std::static_pointer_cast<const learn::Workload>(endpoint.workload);
   auto opened = co_await open_endpoint(context_, {.workload = std::move(workload),
                                                   .address = endpoint.address,

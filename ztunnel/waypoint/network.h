@@ -22,6 +22,10 @@ struct Host {
   Place place = {};
 };
 
+// Why traffic is refused that asks for what waypoints do not do yet: plain bytes would go where TLS
+// was asked for. A value: nothing stands against it.
+Result<void> check_honoured(const weft::route::Traffic& traffic);
+
 // What the clusters stand on: who serves a destination, and how one is reached. In a waypoint the
 // mesh's addresses and HBONE, in a bench a list and plain TCP.
 class Network {

@@ -44,9 +44,17 @@ bool matches(const weft::route::TcpRoute::Match& match, const IpAddress& destina
          (match.sni().empty() || std::ranges::any_of(match.sni(), names));
 }
 
+Result<void> check_traffic(Network& network, const weft::route::Destination& destination) {
+  const weft::route::Traffic* const traffic = network.traffic(destination);
+  return traffic == nullptr ? Result<void>{} : check_honoured(*traffic);
+}
+
 // Where routes send it: some of the destination's endpoints, in any order.
 Task<Opened> open_destination(WorkerContext& context, Network& network, const Client& client,
                               const weft::route::Destination& destination, role::Report& report) {
+  if (Result<void> checked = check_traffic(network, destination); !checked) {
+    co_return std::unexpected(Unreached{std::move(checked.error()), role::Flag::kDenied});
+  }
   std::vector<Host> hosts = network.endpoints(destination);
   if (hosts.empty()) {
     co_return std::unexpected(Unreached{
@@ -121,6 +129,13 @@ Task<Opened> open_tcp(WorkerContext& context, Network& network, const Client& cl
         Unreached{Error(Code::kUnavailable,
                         route == nullptr ? "no route of " + client.service->hostname + " matches"
                                          : "the route " + route->name() + " has no destination")});
+  }
+  weft::route::Destination straight;
+  straight.set_namespace_(client.service->ns);
+  straight.set_hostname(client.service->hostname);
+  straight.set_port(client.port);
+  if (Result<void> checked = check_traffic(network, straight); !checked) {
+    co_return std::unexpected(Unreached{std::move(checked.error()), role::Flag::kDenied});
   }
   const auto own = context.own_workload();
   std::array<const learn::Workload*, role::kAttemptsMax> tried{};

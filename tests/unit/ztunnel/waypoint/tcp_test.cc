@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <string>
 
 namespace weft::waypoint {
 namespace {
@@ -41,6 +42,19 @@ TEST(TcpRoutes, DestinationsByTheirWeights) {
   }
   EXPECT_EQ(counts, (std::map<std::string, int>{{"a", 100}, {"b", 300}}));
   EXPECT_EQ(choose(weft::route::Forward(), 7), nullptr);
+}
+
+// Plain bytes never go where TLS was asked for.
+TEST(Traffic, WhatIsNotDoneYetIsRefused) {
+  weft::route::Traffic traffic;
+  EXPECT_TRUE(check_honoured(traffic));
+  traffic.set_proxy_protocol(2);
+  EXPECT_EQ(check_honoured(traffic).error().code, Code::kUnsupported);
+  traffic.clear_proxy_protocol();
+  traffic.mutable_tls()->set_mode(weft::route::Tls::SIMPLE);
+  const auto refused = check_honoured(traffic);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("trafficPolicy.tls"), std::string::npos);
 }
 
 }  // namespace
