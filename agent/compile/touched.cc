@@ -168,7 +168,7 @@ void add_gateway(const crd::gateway_api::Gateway& gateway, const Store& store,
   }
 }
 
-// What it guards may be any service that has a waypoint.
+// What it guards may be any service or workload that has a waypoint.
 void add_guarded(const Store& store, const MeshConfig& config, Touched& touched) {
   for (const auto& [ns, services] : store.services.all()) {
     for (const auto& [name, service] : services) {
@@ -180,6 +180,15 @@ void add_guarded(const Store& store, const MeshConfig& config, Touched& touched)
       if (!waypoint_of(*entry, store)) continue;
       for (const std::string& host : hosts_of(*entry)) touched.services.emplace(ns, host);
     }
+  }
+  const auto has_waypoint = [&](const auto& object) {
+    return waypoint_of(object, store).has_value();
+  };
+  for (const auto& [ns, pods] : store.pods.all()) {
+    add_in(store.pods, ns, touched.pods, has_waypoint);
+  }
+  for (const auto& [ns, entries] : store.workload_entries.all()) {
+    add_in(store.workload_entries, ns, touched.workload_entries, has_waypoint);
   }
 }
 

@@ -85,7 +85,28 @@ std::string refusal_for(std::string_view kind, const crd::core::ObjectMeta& meta
   return "";
 }
 
+template <class Object>
+std::optional<model::Waypoint> guarded(std::string_view kind, const Object& object,
+                                       const Store& store, const MeshConfig& config) {
+  auto waypoint = waypoint_address(object, store, config);
+  const auto name = waypoint_of(object, store);
+  if (waypoint && !refusal_for(kind, object.metadata(), *name, store, config).empty()) {
+    waypoint->hostname = "guarded." + name->name + "." + name->ns + ".invalid";
+  }
+  return waypoint;
+}
+
 }  // namespace
+
+std::optional<model::Waypoint> guarded_waypoint(const crd::core::Pod& pod, const Store& store,
+                                                const MeshConfig& config) {
+  return guarded("Pod", pod, store, config);
+}
+
+std::optional<model::Waypoint> guarded_waypoint(const crd::networking::WorkloadEntry& entry,
+                                                const Store& store, const MeshConfig& config) {
+  return guarded("WorkloadEntry", entry, store, config);
+}
 
 std::string refusal_of(const crd::core::Service& service, const WaypointName& waypoint,
                        const Store& store, const MeshConfig& config) {

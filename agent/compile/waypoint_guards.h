@@ -3,6 +3,7 @@
 #include "agent/compile/store.h"
 #include "agent/compile/waypoint_binding.h"
 
+#include <optional>
 #include <string>
 
 namespace weft::compile {
@@ -18,6 +19,14 @@ std::string refusal_of(const crd::core::Service& service, const WaypointName& wa
                        const Store& store, const MeshConfig& config);
 std::string refusal_of(const crd::networking::ServiceEntry& entry, const WaypointName& waypoint,
                        const Store& store, const MeshConfig& config);
+
+// A workload's waypoint as ztunnels are told it. Requests to a workload's own address have no
+// routes that could refuse them: where they are guarded, their waypoint gets a name that nothing
+// has, by which ztunnels refuse them, and waypoints too.
+std::optional<model::Waypoint> guarded_waypoint(const crd::core::Pod& pod, const Store& store,
+                                                const MeshConfig& config);
+std::optional<model::Waypoint> guarded_waypoint(const crd::networking::WorkloadEntry& entry,
+                                                const Store& store, const MeshConfig& config);
 
 // Whether the object is one of them.
 bool is_waypoint_guard(const objects::Object& object);

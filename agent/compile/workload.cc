@@ -3,7 +3,7 @@
 #include "agent/compile/locality.h"
 #include "agent/compile/membership.h"
 #include "agent/compile/outbound_policy.h"
-#include "agent/compile/waypoint_binding.h"
+#include "agent/compile/waypoint_guards.h"
 
 #include <algorithm>
 #include <charconv>
@@ -159,7 +159,7 @@ std::optional<model::Workload> compile_workload(const core::Pod& pod, const Stor
   workload.services = services_of(pod, store, config);
   workload.subsets = subsets_of(meta.labels(), workload.services, store, config);
   workload.policies = policies_over(workload.ns, meta.labels(), store, config);
-  workload.waypoint = waypoint_address(pod, store, config);
+  workload.waypoint = guarded_waypoint(pod, store, config);
   return workload;
 }
 

@@ -2,7 +2,7 @@
 
 #include "agent/compile/locality.h"
 #include "agent/compile/membership.h"
-#include "agent/compile/waypoint_binding.h"
+#include "agent/compile/waypoint_guards.h"
 #include "agent/compile/workload.h"
 
 namespace weft::compile {
@@ -71,7 +71,7 @@ std::optional<model::Workload> compile_workload_entry(const WorkloadEntry& entry
   workload->services = services_of(entry, store, config);
   workload->subsets = subsets_of(labels_of(entry), workload->services, store, config);
   workload->policies = policies_over(workload->ns, labels_of(entry), store, config);
-  workload->waypoint = waypoint_address(entry, store, config);
+  workload->waypoint = guarded_waypoint(entry, store, config);
   return workload;
 }
 

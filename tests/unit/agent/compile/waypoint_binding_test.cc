@@ -139,5 +139,22 @@ TEST(WaypointBinding, WhatNobodyEnforcesIsRefused) {
   EXPECT_EQ(refused("AuthorizationPolicy", to_service + ", action: AUDIT, rules: [{}]"), "");
 }
 
+// A workload's own address has no routes that could refuse: its waypoint gets a name that nothing
+// has.
+TEST(WaypointBinding, GuardedWorkloadsAreRefusedToo) {
+  Compiler compiler({});
+  compiler.apply(changes_of(ns("shop", "istio.io/use-waypoint: wp") + "---\n" +
+                            pod("shop", "a", "app: web", "10.244.0.5") +
+                            gateway("istio.io/waypoint-for: all")));
+  EXPECT_EQ(waypoint_in(compiler, kPod), kWaypoint);
+  compiler.apply(changes_of(
+      "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, "
+      "namespace: shop}\nspec: {rules: [{}], targetRefs: [{group: gateway.networking.k8s.io, kind: "
+      "Gateway, name: wp}]}\n"));
+  EXPECT_EQ(waypoint_in(compiler, kPod), "guarded.wp.shop.invalid");
+  compiler.apply({removal("AuthorizationPolicy", "shop", "p")});
+  EXPECT_EQ(waypoint_in(compiler, kPod), kWaypoint);
+}
+
 }  // namespace
 }  // namespace weft::compile
