@@ -233,7 +233,7 @@ TEST_F(ControlRole, SaysInOneLineWhyItDoesNotStart) {
 TEST(AgentBinary, NamesItsRoles) {
   ControlProcess agent({"nonsense"});
   EXPECT_EQ(agent.join(), 1);
-  EXPECT_THAT(agent.output(), HasSubstr("usage: weft-agent control"));
+  EXPECT_THAT(agent.output(), HasSubstr("usage: weft-agent ask|control|node"));
 }
 
 }  // namespace

@@ -21,7 +21,8 @@ using ::testing::HasSubstr;
 
 const SocketAddress kVip{IpAddress::v4(0x0a600007), 80};
 const IpAddress kWaypointVip = IpAddress::v4(0x0a600099);
-const learn::Waypoint kWaypoint{.service = "shop/gate.shop.svc.cluster.local", .port = 15008};
+const learn::Waypoint kWaypoint{
+    .service = "shop/gate.shop.svc.cluster.local", .address = {}, .port = 15008};
 
 std::shared_ptr<Workload> workload(const std::string& name, uint32_t ip) {
   auto made = std::make_shared<Workload>();
@@ -329,7 +330,7 @@ TEST_F(RouteTest, ThroughTheWaypointWithTheAddressThatWasAskedFor) {
   EXPECT_EQ(to->address.to_string(), "10.244.3.1:15008");
   EXPECT_EQ(to->authority, "10.96.0.7:80");
   // By the Service's address instead of its name.
-  service_->waypoints = {{.address = kWaypointVip, .port = 15008}};
+  service_->waypoints = {{.service = {}, .address = kWaypointVip, .port = 15008}};
   const Route by_address = route(kVip);
   EXPECT_TRUE(std::holds_alternative<ToWaypoint>(by_address.destination)) << reason(by_address);
 }
