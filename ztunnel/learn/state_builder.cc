@@ -2,6 +2,7 @@
 
 #include "ztunnel/base/log.h"
 #include "ztunnel/learn/resources.h"
+#include "ztunnel/learn/unpack.h"
 
 #include <algorithm>
 #include <utility>
@@ -22,19 +23,6 @@ std::vector<Cidr> ranges_of(const Service& service) {
     if (const auto whole = Cidr::make(ip, ip.is_v4() ? 32 : 128)) ranges.push_back(*whole);
   }
   return ranges;
-}
-
-template <class Message>
-Result<Message> unpack(const XdsResource& resource, std::string_view type) {
-  if (resource.resource().type_url() != type) {
-    return fail(Code::kInvalid, "expected a resource of type " + std::string(type) + ", got \"" +
-                                    resource.resource().type_url() + "\"");
-  }
-  Message message;
-  if (!message.ParseFromString(resource.resource().value())) {
-    return fail(Code::kInvalid, "not a protobuf message of type " + std::string(type));
-  }
-  return message;
 }
 
 Result<void> check_name(const XdsResource& resource, const std::string& expected) {

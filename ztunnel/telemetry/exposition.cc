@@ -1,39 +1,13 @@
 #include "ztunnel/telemetry/exposition.h"
 
+#include "ztunnel/telemetry/side_names.h"
+
 namespace weft::telemetry {
 namespace {
 
 constexpr std::string_view kUnknown = "unknown";
 
 std::string_view or_unknown(std::string_view value) { return value.empty() ? kUnknown : value; }
-
-// The names of one side's labels, source_* or destination_*.
-struct SideNames {
-  std::string_view workload;
-  std::string_view canonical_service;
-  std::string_view canonical_revision;
-  std::string_view workload_namespace;
-  std::string_view principal;
-  std::string_view app;
-  std::string_view version;
-  std::string_view cluster;
-};
-constexpr SideNames kSource{"source_workload",
-                            "source_canonical_service",
-                            "source_canonical_revision",
-                            "source_workload_namespace",
-                            "source_principal",
-                            "source_app",
-                            "source_version",
-                            "source_cluster"};
-constexpr SideNames kDestination{"destination_workload",
-                                 "destination_canonical_service",
-                                 "destination_canonical_revision",
-                                 "destination_workload_namespace",
-                                 "destination_principal",
-                                 "destination_app",
-                                 "destination_version",
-                                 "destination_cluster"};
 
 void append_escaped(std::string& out, std::string_view text, bool quotes) {
   for (const char c : text) {

@@ -2,6 +2,7 @@
 
 #include "ztunnel/telemetry/exposition.h"
 #include "ztunnel/telemetry/request_shard.h"
+#include "ztunnel/telemetry/side_names.h"
 
 #include <algorithm>
 #include <cctype>
@@ -53,34 +54,13 @@ class Key {
   std::string& text_;
 };
 
-struct SideNames {
-  std::string_view workload, canonical_service, canonical_revision, ns, principal, app, version,
-      cluster;
-};
-constexpr SideNames kSource{"source_workload",
-                            "source_canonical_service",
-                            "source_canonical_revision",
-                            "source_workload_namespace",
-                            "source_principal",
-                            "source_app",
-                            "source_version",
-                            "source_cluster"};
-constexpr SideNames kDestination{"destination_workload",
-                                 "destination_canonical_service",
-                                 "destination_canonical_revision",
-                                 "destination_workload_namespace",
-                                 "destination_principal",
-                                 "destination_app",
-                                 "destination_version",
-                                 "destination_cluster"};
-
 void add_side(LabelViews& labels, const SideNames& names, const WorkloadLabels& side) {
   labels.emplace_back(names.workload, text_or_unknown(side.workload));
   labels.emplace_back(names.canonical_service, text_or_unknown(side.canonical_service));
   labels.emplace_back(names.canonical_revision, side.canonical_revision.empty() && side.known
                                                     ? "latest"
                                                     : text_or_unknown(side.canonical_revision));
-  labels.emplace_back(names.ns, text_or_unknown(side.workload_namespace));
+  labels.emplace_back(names.workload_namespace, text_or_unknown(side.workload_namespace));
   labels.emplace_back(names.principal, side.principal == nullptr ? std::string(kUnknown)
                                                                  : side.principal->to_string());
   labels.emplace_back(names.app, text_or_unknown(side.app));

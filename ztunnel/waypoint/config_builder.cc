@@ -1,26 +1,15 @@
 #include "ztunnel/waypoint/config_builder.h"
 
 #include "ztunnel/base/log.h"
+#include "ztunnel/learn/unpack.h"
 
 namespace weft::waypoint {
 namespace {
 
 using learn::DeltaResponse;
+using learn::unpack;
 using learn::XdsResource;
 using Rejections = std::vector<learn::StateBuilder::Rejection>;
-
-template <class Message>
-Result<Message> unpack(const XdsResource& resource, std::string_view type) {
-  if (resource.resource().type_url() != type) {
-    return fail(Code::kInvalid, "expected a resource of type " + std::string(type) + ", got \"" +
-                                    resource.resource().type_url() + "\"");
-  }
-  Message message;
-  if (!message.ParseFromString(resource.resource().value())) {
-    return fail(Code::kInvalid, "not a protobuf message of type " + std::string(type));
-  }
-  return message;
-}
 
 template <class Message>
 Result<void> check_name(const Message& message, const std::string& key) {
